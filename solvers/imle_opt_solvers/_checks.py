@@ -1,0 +1,60 @@
+"""Checks at the public edge of the numpy side."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from imle_opt_solvers.errors import InvalidInputError
+from imle_opt_solvers.solution import FloatArray
+
+
+def check_costs(costs: ArrayLike, shape: tuple[int, ...], name: str = "costs") -> FloatArray:
+    """Return `costs` as finite float64 in C order, or say what is wrong with them.
+
+    Args:
+        costs: (*batch, *shape), real numbers.
+        shape: the shape of one instance.
+        name: the argument's name in the error message.
+
+    Raises:
+        InvalidInputError: not real numbers, another shape, or entries that are NaN or infinite.
+    """
+    array = as_real_array(costs, name)
+    batch_rank = array.ndim - len(shape)
+    if batch_rank < 0 or array.shape[batch_rank:] != shape:
+        raise InvalidInputError(
+            f"`{name}` must have shape (*batch, {', '.join(map(str, shape))}), not {array.shape}: the last "
+            f"{len(shape)} dimension(s) are the solver's `shape`, any number of batch dimensions comes before."
+        )
+    check_finite(array, name, row_rank=len(shape))
+    return array
+
+
+def as_real_array(values: ArrayLike, name: str) -> FloatArray:
+    """Return `values` as a float64 array in C order; refuse what is not made of real numbers."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiub":
+        raise InvalidInputError(f"`{name}` must hold real numbers, not dtype {array.dtype}.")
+    return np.ascontiguousarray(array, dtype=np.float64)
+
+
+def check_finite(array: FloatArray, name: str, row_rank: int) -> None:
+    """Refuse NaN and infinite entries, naming the first one."""
+    finite = np.isfinite(array)
+    if finite.all():
+        return
+    bad = np.argwhere(~finite)
+    first = tuple(int(i) for i in bad[0])
+    batch_rank = array.ndim - row_rank
+    where = f"entry {_index(first[batch_rank:])}"
+    if batch_rank:
+        where = f"row {_index(first[:batch_rank])}, {where}"
+    raise InvalidInputError(
+        f"`{name}` must be finite: {len(bad)} of {array.size} entries are NaN or infinite "
+        f"(first {array[first]} at {where}). Check the predictor's output and the data it was fed."
+    )
+
+
+def _index(index: tuple[int, ...]) -> str:
+    return str(index[0]) if len(index) == 1 else str(index)

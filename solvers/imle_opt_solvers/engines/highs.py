@@ -1,0 +1,170 @@
+"""Linear and mixed-integer models on HiGHS, in process.
+
+The model is built once per thread; a solve changes the costs in place. A mixed-integer row is first solved as
+a linear program, from the last basis: an optimum of the relaxation that is integral is an optimum of the
+model, proven. Where it is fractional, branch and bound follows.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, final
+
+import numpy as np
+
+from imle_opt_solvers.engines.highs_object import HighsObject, RowResult
+from imle_opt_solvers.instances import Instances
+from imle_opt_solvers.linear_instances import LINEAR_INSTANCES, RowBounds, expand_linear_instances
+from imle_opt_solvers.linear_model import LinearModel
+from imle_opt_solvers.solution import FloatArray, Limits, OnFailure, Solution, Status
+from imle_opt_solvers.solver import Solver, Traits
+
+__all__ = ["HighsSolver"]
+
+_INTEGRALITY_TOLERANCE = 1e-6
+_FEASIBILITY_TOLERANCE = 1e-6
+_RELAXATION_MISSES = 50
+"""After so many fractional relaxations in a row, a warm solver goes straight to branch and bound."""
+
+
+@final
+class HighsSolver(Solver):
+    """A `LinearModel` solved by HiGHS.
+
+    Args:
+        model: the model.
+        limits: per row; `seconds` bounds the relaxation and branch and bound each.
+        on_failure: see `Solver`.
+
+    `instances` takes `rhs`, `row_lower`, `row_upper`, `column_lower`, `column_upper`; see `linear_instances`.
+    One solve per row: a linear program, and a branch and bound where its optimum is fractional.
+    """
+
+    def __init__(
+        self, model: LinearModel, *, limits: Limits | None = None, on_failure: OnFailure = "raise"
+    ) -> None:
+        traits = Traits(
+            binary=model.predicted_binary,
+            releases_gil=True,
+            takes_instances=LINEAR_INSTANCES,
+            engine="highs",
+        )
+        super().__init__(
+            model.predicted.shape, model.sense, traits, names=model.predicted_names, on_failure=on_failure
+        )
+        self.model = model
+        self.limits = limits or Limits()
+        self._local = threading.local()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "_local"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._local = threading.local()
+
+    def solve_rows(self, costs: FloatArray, instances: Instances | None, deterministic: bool) -> Solution:
+        """Solve row by row on this thread's HiGHS objects."""
+        engine = self._engine()
+        bounds = None if instances is None else expand_linear_instances(self.model, instances, len(costs))
+        flat = costs.reshape(len(costs), -1)
+        results: list[RowResult] = []
+        for row in range(len(flat)):
+            total = self.model.total_costs(flat[row])
+            if bounds is not None:
+                engine.set_bounds(bounds, row)
+            results.append(engine.solve(-self.sense.sign * total, deterministic))
+        if bounds is not None:
+            engine.reset_bounds()
+        return self._collect(flat, results)
+
+    def _engine(self) -> _Engine:
+        engine: _Engine | None = getattr(self._local, "engine", None)
+        if engine is None:
+            engine = self._local.engine = _Engine(self.model, self.limits)
+        return engine
+
+    def _collect(self, costs: FloatArray, results: list[RowResult]) -> Solution:
+        rows = len(results)
+        decisions = np.full((rows, costs.shape[1]), np.nan)
+        objectives = np.full(rows, np.nan)
+        for row, result in enumerate(results):
+            if result.values is not None:
+                decisions[row] = result.values[self.model.predicted.columns]
+                objectives[row] = self.model.total_costs(costs[row]) @ result.values + self.model.offset
+        return Solution(
+            decisions.reshape(rows, *self.shape),
+            objectives,
+            tuple(result.status for result in results),
+            np.array([result.gap for result in results]),
+            0.0,
+        )
+
+
+@final
+class _Engine:
+    """The HiGHS objects of one thread: the relaxation, and the model itself where it has integers."""
+
+    def __init__(self, model: LinearModel, limits: Limits) -> None:
+        self.model = model
+        self.relaxation = HighsObject(model.relaxed() if model.is_mixed_integer else model, limits)
+        self.branch_and_bound = HighsObject(model, limits) if model.is_mixed_integer else None
+        self.misses = 0
+
+    def solve(self, costs: FloatArray, deterministic: bool) -> RowResult:
+        """Minimise `costs` (columns,)."""
+        if self.branch_and_bound is None:
+            return self.relaxation.run(costs, fresh=deterministic)
+        if deterministic or self.misses < _RELAXATION_MISSES:
+            relaxed = self.relaxation.run(costs, fresh=deterministic)
+            if relaxed.status is Status.INFEASIBLE:
+                return relaxed
+            rounded = None if relaxed.values is None else self._integral(relaxed.values)
+            if rounded is not None:
+                self.misses = 0
+                return RowResult(Status.OPTIMAL, rounded, 0.0)
+            self.misses += 1
+        result = self.branch_and_bound.run(costs, fresh=True)
+        if result.values is None:
+            return result
+        return RowResult(result.status, self._rounded(result.values), result.gap)
+
+    def set_bounds(self, bounds: RowBounds, row: int) -> None:
+        """Give every object the sides and bounds of one row."""
+        model = self.model
+        self._set_bounds(
+            model.row_lower if bounds.row_lower is None else bounds.row_lower[row],
+            model.row_upper if bounds.row_upper is None else bounds.row_upper[row],
+            model.column_lower if bounds.column_lower is None else bounds.column_lower[row],
+            model.column_upper if bounds.column_upper is None else bounds.column_upper[row],
+        )
+
+    def reset_bounds(self) -> None:
+        """Give every object the model's own sides and bounds again."""
+        model = self.model
+        self._set_bounds(model.row_lower, model.row_upper, model.column_lower, model.column_upper)
+
+    def _set_bounds(self, *bounds: FloatArray) -> None:
+        for highs in (self.relaxation, self.branch_and_bound):
+            if highs is not None:
+                highs.set_bounds(*bounds)
+
+    def _rounded(self, values: FloatArray) -> FloatArray:
+        return np.where(self.model.integrality, np.round(values), values)
+
+    def _integral(self, values: FloatArray) -> FloatArray | None:
+        """Return the values with integers made exact, or None where they are fractional."""
+        rounded = self._rounded(values)
+        distance = float(np.abs(rounded - values).max(initial=0.0))
+        if distance > _INTEGRALITY_TOLERANCE:
+            return None
+        if distance > 1e-12 and not self._feasible(rounded):
+            return None
+        return rounded
+
+    def _feasible(self, values: FloatArray) -> bool:
+        activities = self.model.activities(values)
+        slack = _FEASIBILITY_TOLERANCE * np.maximum(1.0, np.abs(activities))
+        above = activities >= self.model.row_lower - slack
+        below = activities <= self.model.row_upper + slack
+        return bool(above.all() and below.all())

@@ -1,0 +1,163 @@
+"""One HiGHS object, built once from a `LinearModel`: change the costs, run, read.
+
+Everything is minimised inside: `costs` come multiplied by the model's sign. Each row's costs are scaled by a
+power of two to a largest entry in [0.5, 1), because HiGHS' optimality tolerance (1e-7) is absolute: without it
+every vertex is "optimal" for costs of 1e-9.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import highspy
+import numpy as np
+
+from imle_opt_solvers.linear_model import LinearModel
+from imle_opt_solvers.solution import FloatArray, Limits, Status
+
+__all__ = ["HighsObject", "RowResult"]
+
+_STATUSES = {
+    highspy.HighsModelStatus.kOptimal: Status.OPTIMAL,
+    highspy.HighsModelStatus.kModelEmpty: Status.OPTIMAL,
+    highspy.HighsModelStatus.kInfeasible: Status.INFEASIBLE,
+    highspy.HighsModelStatus.kUnbounded: Status.UNBOUNDED,
+    highspy.HighsModelStatus.kTimeLimit: Status.LIMIT,
+    highspy.HighsModelStatus.kIterationLimit: Status.LIMIT,
+    highspy.HighsModelStatus.kSolutionLimit: Status.LIMIT,
+}
+"""Every other status, `kUnboundedOrInfeasible` apart, is an error."""
+
+
+@dataclass(frozen=True)
+class RowResult:
+    """One row's answer.
+
+    Args:
+        status: how it ended.
+        values: (columns,) where the status has a decision.
+        gap: proven relative gap.
+    """
+
+    status: Status
+    values: FloatArray | None
+    gap: float
+
+
+@final
+class HighsObject:
+    """A HiGHS object for one model; not thread-safe, not picklable: made where it is used.
+
+    Args:
+        model: what to solve; its integrality decides between simplex and branch and bound.
+        limits: seconds, relative gap and threads of one run.
+    """
+
+    def __init__(self, model: LinearModel, limits: Limits) -> None:
+        self.model = model
+        self.limits = limits
+        self.highs = _build(model, limits)
+        self._all_columns = np.arange(model.num_columns, dtype=np.int32)
+        self._all_rows = np.arange(model.num_rows, dtype=np.int32)
+
+    def run(self, costs: FloatArray, *, fresh: bool) -> RowResult:
+        """Minimise `costs` (columns,); `fresh` forgets the last basis and solution first."""
+        highs = self.highs
+        if fresh:
+            highs.clearSolver()
+        highs.changeColsCost(len(costs), self._all_columns, _scaled(costs))
+        if self.limits.seconds is not None:
+            # HiGHS counts the time of all LP runs of an object together, but each MIP run on its own.
+            spent = 0.0 if self.model.is_mixed_integer else highs.getRunTime()
+            highs.setOptionValue("time_limit", spent + self.limits.seconds)
+        highs.run()
+        return self._read()
+
+    def set_bounds(
+        self,
+        row_lower: FloatArray,
+        row_upper: FloatArray,
+        column_lower: FloatArray,
+        column_upper: FloatArray,
+    ) -> None:
+        """Replace the sides of all constraints and the bounds of all variables."""
+        self.highs.changeRowsBounds(len(row_lower), self._all_rows, row_lower, row_upper)
+        self.highs.changeColsBounds(len(column_lower), self._all_columns, column_lower, column_upper)
+
+    def _read(self) -> RowResult:
+        highs = self.highs
+        foreign = highs.getModelStatus()
+        if foreign == highspy.HighsModelStatus.kUnboundedOrInfeasible:
+            return RowResult(self._unbounded_or_infeasible(), None, np.nan)
+        status = _STATUSES.get(foreign, Status.ERROR)
+        mixed = self.model.is_mixed_integer
+        if status is Status.OPTIMAL:
+            gap = max(0.0, highs.getInfo().mip_gap) if mixed else 0.0
+            return RowResult(status, self._values(), gap)
+        if status is Status.LIMIT and mixed and self._has_incumbent():
+            gap = highs.getInfo().mip_gap
+            return RowResult(Status.FEASIBLE, self._values(), gap if np.isfinite(gap) else np.nan)
+        return RowResult(status, None, np.nan)
+
+    def _values(self) -> FloatArray:
+        return np.array(self.highs.getSolution().col_value, dtype=np.float64)
+
+    def _has_incumbent(self) -> bool:
+        feasible = int(highspy.SolutionStatus.kSolutionStatusFeasible)
+        return int(self.highs.getInfo().primal_solution_status) == feasible
+
+    def _unbounded_or_infeasible(self) -> Status:
+        """Tell the two apart: without costs nothing is unbounded."""
+        self.highs.changeColsCost(self.model.num_columns, self._all_columns, np.zeros(self.model.num_columns))
+        self.highs.run()
+        foreign = self.highs.getModelStatus()
+        known = {
+            highspy.HighsModelStatus.kInfeasible: Status.INFEASIBLE,
+            highspy.HighsModelStatus.kOptimal: Status.UNBOUNDED,
+            highspy.HighsModelStatus.kTimeLimit: Status.LIMIT,
+        }
+        return known.get(foreign, Status.ERROR)
+
+
+def _scaled(costs: FloatArray) -> FloatArray:
+    largest = float(np.abs(costs).max(initial=0.0))
+    if largest == 0.0:
+        return costs
+    return np.ldexp(costs, -int(np.frexp(largest)[1]))
+
+
+def _build(model: LinearModel, limits: Limits) -> highspy.Highs:
+    highs = highspy.Highs()
+    options = {
+        "output_flag": False,
+        "threads": limits.threads,
+        "mip_rel_gap": limits.relative_gap,
+        "mip_abs_gap": 0.0,
+        # The feasibility-jump heuristic costs 12-16 ms a run, more than a small model itself.
+        "mip_heuristic_run_feasibility_jump": False,
+    }
+    if not model.is_mixed_integer:
+        # A change of costs keeps the last basis primal feasible, so the primal simplex goes on from it.
+        options |= {"solver": "simplex", "simplex_strategy": 4, "presolve": "off"}
+    for name, value in options.items():
+        highs.setOptionValue(name, value)
+    highs.passModel(_as_highs_lp(model))
+    return highs
+
+
+def _as_highs_lp(model: LinearModel) -> highspy.HighsLp:
+    lp = highspy.HighsLp()
+    lp.num_col_, lp.num_row_ = model.num_columns, model.num_rows
+    lp.col_cost_ = np.zeros(model.num_columns)
+    lp.col_lower_, lp.col_upper_ = model.column_lower, model.column_upper
+    lp.row_lower_, lp.row_upper_ = model.row_lower, model.row_upper
+    lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
+    lp.a_matrix_.num_col_, lp.a_matrix_.num_row_ = model.num_columns, model.num_rows
+    lp.a_matrix_.start_ = model.row_starts
+    lp.a_matrix_.index_ = model.row_columns
+    lp.a_matrix_.value_ = model.row_values
+    if model.is_mixed_integer:
+        kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
+        lp.integrality_ = [kinds[int(integer)] for integer in model.integrality]
+    return lp

@@ -1,0 +1,79 @@
+"""Per-row data of a batch: each row may have a feasible region of its own.
+
+`instances` is a mapping from a name to an array (or a sequence of objects) with one entry per row, or to a
+further mapping of such arrays. Which names a solver takes is the solver's to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imle_opt_solvers.errors import InvalidInputError
+
+__all__ = ["Instances", "flatten_instances", "repeat_instances", "take_instance"]
+
+Instances: TypeAlias = Mapping[str, Any]
+"""Name -> values, whose leading dimensions are those of the batch."""
+
+
+def flatten_instances(instances: Instances, batch: tuple[int, ...]) -> dict[str, Any]:
+    """Return `instances` with the batch dimensions of every entry made into one.
+
+    Args:
+        instances: entries (*batch, ...).
+        batch: the batch shape of the costs that they go with.
+
+    Raises:
+        InvalidInputError: an entry whose leading dimensions are not those of the batch.
+    """
+    return {key: _flatten(value, batch, key) for key, value in instances.items()}
+
+
+def _flatten(value: object, batch: tuple[int, ...], key: str) -> object:
+    if isinstance(value, Mapping):
+        return {inner: _flatten(entry, batch, f"{key}[{inner!r}]") for inner, entry in value.items()}
+    array = per_row_array(value)
+    if array.shape[: len(batch)] != batch:
+        raise InvalidInputError(
+            f"`instances[{key!r}]` has shape {array.shape}; its leading dimensions must be those of the batch, "
+            f"{batch}: one entry per row of `costs`."
+        )
+    rows = int(np.prod(batch, dtype=np.int64))
+    return array.reshape(rows, *array.shape[len(batch) :])
+
+
+def per_row_array(value: object) -> NDArray[Any]:
+    """Return `value` as an array; a sequence of objects (graphs, node labels) becomes one of dtype object."""
+    if isinstance(value, np.ndarray) or not isinstance(value, Sequence) or isinstance(value, str):
+        return np.asarray(value)
+    if all(isinstance(item, (int, float, np.generic, Sequence, np.ndarray)) for item in value) and not any(
+        isinstance(item, (str, tuple)) for item in value
+    ):
+        return np.asarray(value)
+    objects = np.empty(len(value), dtype=object)
+    objects[:] = value
+    return objects
+
+
+def repeat_instances(instances: Instances, times: int) -> dict[str, Any]:
+    """Return `instances` with a new leading dimension of size `times`, for samples of one batch."""
+    return {key: _repeat(value, times) for key, value in instances.items()}
+
+
+def _repeat(value: object, times: int) -> object:
+    if isinstance(value, Mapping):
+        return {key: _repeat(entry, times) for key, entry in value.items()}
+    array = per_row_array(value)
+    return np.broadcast_to(array, (times, *array.shape))
+
+
+def take_instance(instances: Instances, row: int) -> dict[str, Any]:
+    """Return the entries of one row of flattened instances."""
+    return {
+        key: take_instance(value, row) if isinstance(value, Mapping) else value[row]
+        for key, value in instances.items()
+    }
