@@ -24,8 +24,8 @@ def check_costs(costs: ArrayLike, shape: tuple[int, ...], name: str = "costs") -
     batch_rank = array.ndim - len(shape)
     if batch_rank < 0 or array.shape[batch_rank:] != shape:
         raise InvalidInputError(
-            f"`{name}` must have shape (*batch, {', '.join(map(str, shape))}), not {array.shape}: the last "
-            f"{len(shape)} dimension(s) are the solver's `shape`, any number of batch dimensions comes before."
+            f"`{name}` must have shape (*batch, {', '.join(map(str, shape))}), not {array.shape}: the "
+            f"last {len(shape)} dimension(s) are the solver's `shape`, any batch dimensions come before."
         )
     check_finite(array, name, row_rank=len(shape))
     return array

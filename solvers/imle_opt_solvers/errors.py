@@ -4,9 +4,9 @@ ImleOptError
 ├── InvalidInputError       (ValueError)   costs, shapes, options or tables that cannot be used
 ├── ModelError              (ValueError)   the wrapped model: unknown variable, no objective, unreadable file
 │   └── UnsupportedModelError              a construct that the chosen engine cannot represent
-├── SolveError              (RuntimeError) rows that ended without a proven optimum; carries the whole solution
+├── SolveError              (RuntimeError) rows without a proven optimum; carries the whole solution
 ├── RegretError             (RuntimeError) a regret that cannot be: a decision better than the optimum
-├── MissingCapabilityError  (TypeError)    a method asks for something that the family or solver does not have
+├── MissingCapabilityError  (TypeError)    a method needs what the family or solver does not have
 └── MissingDependencyError  (ImportError)  an optional package is not installed
 """
 

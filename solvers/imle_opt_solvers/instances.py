@@ -39,8 +39,8 @@ def _flatten(value: object, batch: tuple[int, ...], key: str) -> object:
     array = per_row_array(value)
     if array.shape[: len(batch)] != batch:
         raise InvalidInputError(
-            f"`instances[{key!r}]` has shape {array.shape}; its leading dimensions must be those of the batch, "
-            f"{batch}: one entry per row of `costs`."
+            f"`instances[{key!r}]` has shape {array.shape}; its leading dimensions must be those of the "
+            f"batch, {batch}: one entry per row of `costs`."
         )
     rows = int(np.prod(batch, dtype=np.int64))
     return array.reshape(rows, *array.shape[len(batch) :])

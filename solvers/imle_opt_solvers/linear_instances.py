@@ -51,7 +51,7 @@ def expand_linear_instances(model: LinearModel, instances: Instances, rows: int)
         rows: B.
 
     Raises:
-        InvalidInputError: a wrong shape, an unknown constraint or variable, NaN, or `rhs` of a range constraint.
+        InvalidInputError: a wrong shape, an unknown constraint or variable, NaN, or `rhs` of a range.
     """
     row_lower = row_upper = column_lower = column_upper = None
     if {"rhs", "row_lower", "row_upper"} & instances.keys():
@@ -76,8 +76,8 @@ def _replace_rhs(model: LinearModel, given: object, lower: FloatArray, upper: Fl
     ambiguous = np.flatnonzero(touched & has_lower & has_upper & ~equality)
     if ambiguous.size:
         raise InvalidInputError(
-            f"`instances['rhs']` is ambiguous for the range constraint {model.row_names[int(ambiguous[0])]!r}: "
-            f"give `row_lower` and `row_upper` instead."
+            f"`instances['rhs']` is ambiguous for the range constraint "
+            f"{model.row_names[int(ambiguous[0])]!r}: give `row_lower` and `row_upper` instead."
         )
     rhs = np.where(has_upper, upper, lower)
     _replace(rhs, given, model.row_names, "rhs")
@@ -108,8 +108,8 @@ def _checked(values: object, shape: tuple[int, ...], key: str) -> FloatArray:
     array = np.asarray(values)
     if array.dtype.kind not in "fiub" or array.shape != shape:
         raise InvalidInputError(
-            f"`instances[{key}]` must hold real numbers of shape {shape}, one per row of the batch first; it has "
-            f"dtype {array.dtype} and shape {array.shape}."
+            f"`instances[{key}]` must hold real numbers of shape {shape}, the batch's rows first; it "
+            f"has dtype {array.dtype} and shape {array.shape}."
         )
     if np.isnan(array.astype(np.float64)).any():
         row = int(np.argwhere(np.isnan(array.astype(np.float64)))[0][0])

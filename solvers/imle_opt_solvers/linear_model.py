@@ -1,7 +1,7 @@
 """A linear or mixed-integer model as arrays: what adapters make of a user's model, and what engines drive.
 
     optimise  <costs, x[predicted]> + <fixed_costs, x> + offset
-    over      row_lower <= A x <= row_upper,   column_lower <= x <= column_upper,   x_j integer where integrality_j
+    over      row_lower <= A x <= row_upper,  column_lower <= x <= column_upper,  x_j integer where asked
 
 `fixed_costs` is zero on the predicted columns: their coefficients are what a solve is given.
 """
@@ -123,7 +123,8 @@ class LinearModel:
     def activities(self, values: FloatArray) -> FloatArray:
         """Return A x for x = `values` (columns,)."""
         rows = np.repeat(np.arange(self.num_rows), np.diff(self.row_starts))
-        return np.bincount(rows, weights=self.row_values * values[self.row_columns], minlength=self.num_rows)
+        products = self.row_values * values[self.row_columns]
+        return np.bincount(rows, weights=products, minlength=self.num_rows).astype(np.float64)
 
     def relaxed(self) -> LinearModel:
         """Return the linear relaxation: the same model, no variable integer."""
@@ -140,8 +141,8 @@ def select_columns(
     """Resolve the user's `variables=` to columns of the model.
 
     Args:
-        variables: None (all with an objective coefficient, in the model's order), a name or variable object, or
-            a dict, list (nested too) or array of them. A dict gives its values' order and shape `(len,)`.
+        variables: None (all with an objective coefficient, in the model's order), a name or variable object,
+            or a dict, list (nested too) or array of them. A dict gives its values' order and shape `(len,)`.
         column_of: the column of one variable object of the library; None where it is not in the model.
         objective: (columns,) the model's own objective coefficients.
         column_names: one name per column; a string in `variables` is looked up here.
@@ -157,8 +158,8 @@ def select_columns(
         columns = np.flatnonzero(objective).astype(np.int64)
         if columns.size == 0:
             raise ModelError(
-                "The model has no objective, so there are no costs to predict. Set one, or name the variables "
-                "whose costs are predicted with `variables=`."
+                "The model has no objective, so there are no costs to predict. Set one, or name the "
+                "variables whose costs are predicted with `variables=`."
             )
         return Selection(columns, (len(columns),))
     items = list(variables.values()) if isinstance(variables, Mapping) else variables

@@ -102,7 +102,7 @@ class Solver(ABC):
     def solve(
         self, costs: ArrayLike, *, instances: Instances | None = None, deterministic: bool = True
     ) -> Solution:
-        """Solve every row of a batch: `z* = argmin` (or `argmax`) `over z in C of <z, costs>` plus fixed costs.
+        """Solve every row of a batch: `argmin` (or `argmax`) over z in C of `<z, costs>` plus fixed costs.
 
         Args:
             costs: (*batch, *shape), the coefficients of the model's own objective, in its own sense.
@@ -141,7 +141,7 @@ class Solver(ABC):
         """Return `MAP(theta) = argmax over z in C of <z, theta>`, the form in which the papers are written.
 
         Args:
-            theta: (*batch, *shape), always maximised: `costs` for a maximisation, `-costs` for a minimisation.
+            theta: (*batch, *shape), always maximised: `costs` for a maximisation, `-costs` otherwise.
             instances: as in `solve`.
             deterministic: as in `solve`.
 

@@ -1,0 +1,1 @@
+"""Adapters, one per third-party package: the only modules that import it."""

@@ -1,0 +1,1 @@
+"""Engines that drive a `LinearModel`, one module each."""

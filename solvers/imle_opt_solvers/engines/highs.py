@@ -57,10 +57,10 @@ class HighsSolver(Solver):
         self._local = threading.local()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key != "_local"}
+        return {key: value for key, value in vars(self).items() if key != "_local"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        vars(self).update(state)
         self._local = threading.local()
 
     def solve_rows(self, costs: FloatArray, instances: Instances | None, deterministic: bool) -> Solution:
@@ -101,6 +101,10 @@ class HighsSolver(Solver):
         )
 
 
+def _bounds_of(model: LinearModel) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    return model.row_lower, model.row_upper, model.column_lower, model.column_upper
+
+
 @final
 class _Engine:
     """The HiGHS objects of one thread: the relaxation, and the model itself where it has integers."""
@@ -110,6 +114,7 @@ class _Engine:
         self.relaxation = HighsObject(model.relaxed() if model.is_mixed_integer else model, limits)
         self.branch_and_bound = HighsObject(model, limits) if model.is_mixed_integer else None
         self.misses = 0
+        self._bounds = _bounds_of(model)
 
     def solve(self, costs: FloatArray, deterministic: bool) -> RowResult:
         """Minimise `costs` (columns,)."""
@@ -141,13 +146,19 @@ class _Engine:
 
     def reset_bounds(self) -> None:
         """Give every object the model's own sides and bounds again."""
-        model = self.model
-        self._set_bounds(model.row_lower, model.row_upper, model.column_lower, model.column_upper)
+        self._set_bounds(*_bounds_of(self.model))
 
-    def _set_bounds(self, *bounds: FloatArray) -> None:
+    def _set_bounds(
+        self,
+        row_lower: FloatArray,
+        row_upper: FloatArray,
+        column_lower: FloatArray,
+        column_upper: FloatArray,
+    ) -> None:
+        self._bounds = (row_lower, row_upper, column_lower, column_upper)
         for highs in (self.relaxation, self.branch_and_bound):
             if highs is not None:
-                highs.set_bounds(*bounds)
+                highs.set_bounds(*self._bounds)
 
     def _rounded(self, values: FloatArray) -> FloatArray:
         return np.where(self.model.integrality, np.round(values), values)
@@ -165,6 +176,7 @@ class _Engine:
     def _feasible(self, values: FloatArray) -> bool:
         activities = self.model.activities(values)
         slack = _FEASIBILITY_TOLERANCE * np.maximum(1.0, np.abs(activities))
-        above = activities >= self.model.row_lower - slack
-        below = activities <= self.model.row_upper + slack
+        row_lower, row_upper, *_ = self._bounds
+        above = activities >= row_lower - slack
+        below = activities <= row_upper + slack
         return bool(above.all() and below.all())

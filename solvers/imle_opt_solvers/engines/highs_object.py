@@ -1,14 +1,14 @@
 """One HiGHS object, built once from a `LinearModel`: change the costs, run, read.
 
-Everything is minimised inside: `costs` come multiplied by the model's sign. Each row's costs are scaled by a
-power of two to a largest entry in [0.5, 1), because HiGHS' optimality tolerance (1e-7) is absolute: without it
-every vertex is "optimal" for costs of 1e-9.
+Everything is minimised inside: `costs` come multiplied by the model's sign. Each row's costs are scaled by
+a power of two to a largest entry in [0.5, 1), because HiGHS' optimality tolerance (1e-7) is absolute: without
+it every vertex is "optimal" for costs of 1e-9.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import highspy
 import numpy as np
@@ -28,6 +28,10 @@ _STATUSES = {
     highspy.HighsModelStatus.kSolutionLimit: Status.LIMIT,
 }
 """Every other status, `kUnboundedOrInfeasible` apart, is an error."""
+
+
+_DUAL_SIMPLEX = 1
+_PRIMAL_SIMPLEX = 4
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,8 @@ class HighsObject:
     def __init__(self, model: LinearModel, limits: Limits) -> None:
         self.model = model
         self.limits = limits
-        self.highs = _build(model, limits)
+        self.highs: Any = _build(model, limits)
+        self._strategy = -1
         self._all_columns = np.arange(model.num_columns, dtype=np.int32)
         self._all_rows = np.arange(model.num_rows, dtype=np.int32)
 
@@ -66,6 +71,8 @@ class HighsObject:
         highs = self.highs
         if fresh:
             highs.clearSolver()
+        if not self.model.is_mixed_integer:
+            self._choose_simplex(fresh)
         highs.changeColsCost(len(costs), self._all_columns, _scaled(costs))
         if self.limits.seconds is not None:
             # HiGHS counts the time of all LP runs of an object together, but each MIP run on its own.
@@ -84,6 +91,13 @@ class HighsObject:
         """Replace the sides of all constraints and the bounds of all variables."""
         self.highs.changeRowsBounds(len(row_lower), self._all_rows, row_lower, row_upper)
         self.highs.changeColsBounds(len(column_lower), self._all_columns, column_lower, column_upper)
+
+    def _choose_simplex(self, fresh: bool) -> None:
+        """Dual simplex from the slack basis, or primal from the last one, which new costs keep feasible."""
+        strategy = _DUAL_SIMPLEX if fresh else _PRIMAL_SIMPLEX
+        if strategy != self._strategy:
+            self.highs.setOptionValue("simplex_strategy", strategy)
+            self._strategy = strategy
 
     def _read(self) -> RowResult:
         highs = self.highs
@@ -129,7 +143,7 @@ def _scaled(costs: FloatArray) -> FloatArray:
 
 def _build(model: LinearModel, limits: Limits) -> highspy.Highs:
     highs = highspy.Highs()
-    options = {
+    options: dict[str, bool | int | float | str] = {
         "output_flag": False,
         "threads": limits.threads,
         "mip_rel_gap": limits.relative_gap,
@@ -138,16 +152,15 @@ def _build(model: LinearModel, limits: Limits) -> highspy.Highs:
         "mip_heuristic_run_feasibility_jump": False,
     }
     if not model.is_mixed_integer:
-        # A change of costs keeps the last basis primal feasible, so the primal simplex goes on from it.
-        options |= {"solver": "simplex", "simplex_strategy": 4, "presolve": "off"}
+        options |= {"solver": "simplex", "presolve": "off"}
     for name, value in options.items():
         highs.setOptionValue(name, value)
     highs.passModel(_as_highs_lp(model))
     return highs
 
 
-def _as_highs_lp(model: LinearModel) -> highspy.HighsLp:
-    lp = highspy.HighsLp()
+def _as_highs_lp(model: LinearModel) -> Any:
+    lp: Any = highspy.HighsLp()
     lp.num_col_, lp.num_row_ = model.num_columns, model.num_rows
     lp.col_cost_ = np.zeros(model.num_columns)
     lp.col_lower_, lp.col_upper_ = model.column_lower, model.column_upper

@@ -1,0 +1,1 @@
+"""Batch kernels: a whole batch in one compiled call."""
