@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import linear_models as models
 import numpy as np
+
+import linear_models as models
 from imle_opt_solvers.engines.highs import HighsSolver
 from imle_opt_solvers.reference import enumerate_linear_model
 from imle_opt_solvers.solution import Limits

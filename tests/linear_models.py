@@ -1,8 +1,9 @@
-"""Small linear models as arrays, asymmetric on purpose, for tests of everything that drives a `LinearModel`."""
+"""Small linear models as arrays, asymmetric on purpose, for tests of what drives a `LinearModel`."""
 
 from __future__ import annotations
 
 import numpy as np
+
 from imle_opt_solvers.linear_model import LinearModel, Selection
 from imle_opt_solvers.solution import Sense
 

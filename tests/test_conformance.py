@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from cases import SOLVER_CASES
 from imle_opt_solvers.testing import CHECKS
 
