@@ -190,3 +190,26 @@ def test_min_and_max_mirror_each_other():
     smallest = HighsSolver(replace(models.knapsack(), sense=Sense.MIN)).solve(-costs)
     np.testing.assert_array_equal(largest.decisions, smallest.decisions)
     np.testing.assert_allclose(largest.objectives, -smallest.objectives)
+
+
+def test_an_incumbent_of_a_time_limit_is_not_called_optimal():
+    rng = np.random.default_rng(9)
+    weights = rng.integers(20, 90, size=(10, 200))
+    model = models.linear_model(
+        "max", weights, -np.inf, weights.sum(1) // 3, 0, 1, True, predicted=range(200)
+    )
+    costs = weights.mean(axis=0) + rng.uniform(0, 5, 200)
+    solution = HighsSolver(model, limits=Limits(seconds=0.5), on_failure="incumbent").solve(costs)
+    assert solution.statuses == (Status.FEASIBLE,)
+    assert 0 < solution.gaps < 1
+    assert (weights @ solution.decisions <= weights.sum(1) // 3).all()
+
+
+@pytest.mark.parametrize("upper", [np.inf, "equal"])
+def test_right_hand_sides_of_lower_sides_and_equalities(upper):
+    # Cover at least (or exactly) `demand` units at least cost, with unit columns.
+    sides = 2.0 if upper == "equal" else upper
+    model = models.linear_model("min", [[1, 1, 1, 1]], 2.0, sides, 0, 1, False, predicted=range(4))
+    costs = np.array([[0.3, 0.1, 0.9, 0.5]] * 3)
+    found = HighsSolver(model).solve(costs, instances={"rhs": np.array([[1.0], [3.0], [4.0]])}).objectives
+    np.testing.assert_allclose(found, [0.1, 0.9, 1.8])
