@@ -116,7 +116,7 @@ class Gumbel(AdditiveNoise):
 @final
 @dataclass(frozen=True)
 class SumOfGamma(AdditiveNoise):
-    """Noise of which kappa independent draws sum to a (nearly) Gumbel variable: for decisions with kappa ones.
+    """Noise of which kappa independent draws sum to a nearly Gumbel variable: for decisions with kappa ones.
 
         eps = (temperature / kappa) (sum over i <= terms of Gamma(shape 1/kappa, scale kappa/i) - log(terms))
 
@@ -218,7 +218,7 @@ class SumOfGamma(AdditiveNoise):
         drawn = torch.zeros_like(concentration)
         for i in range(1, self.terms + 1):
             # The public torch.distributions.Gamma takes no generator.
-            gamma = torch._standard_gamma(concentration, generator)  # pyright: ignore[reportPrivateImportUsage]
+            gamma = torch._standard_gamma(concentration, generator)  # pyright: ignore[reportPrivateUsage,reportPrivateImportUsage]
             drawn.add_(gamma, alpha=self.kappa / i)
         if not self.tail_correction:
             return drawn.sub_(math.log(self.terms)).mul_(self.temperature / self.kappa)

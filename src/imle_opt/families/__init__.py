@@ -1,0 +1,20 @@
+"""Families: the decisions that a method differentiates through, and what is known about them."""
+
+from __future__ import annotations
+
+from imle_opt.families.categorical import Categorical
+from imle_opt.families.ksubset import KSubset
+from imle_opt.families.polytope import Polytope, as_family
+from imle_opt.families.protocols import Enumerable, ExactSampler, MAPOracle, Marginals, require
+
+__all__ = [
+    "Categorical",
+    "Enumerable",
+    "ExactSampler",
+    "KSubset",
+    "MAPOracle",
+    "Marginals",
+    "Polytope",
+    "as_family",
+    "require",
+]

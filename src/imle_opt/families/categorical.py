@@ -1,0 +1,184 @@
+"""One-hot choices: independent categorical variables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from imle_opt.families._checks import (
+    at_least_float32,
+    check_no_instances,
+    check_num_samples,
+    check_support_size,
+    check_temperature,
+    check_theta,
+)
+from imle_opt.noise import Gumbel
+from imle_opt_solvers.errors import InvalidInputError
+from imle_opt_solvers.instances import Instances
+
+__all__ = ["Categorical"]
+
+
+@final
+@dataclass(frozen=True)
+class Categorical:
+    """One-hot vectors along the last dimension: `p(z = e_c; theta) = softmax(theta)_c`, rows independent.
+
+    Args:
+        event_dim: 1 for one variable with C classes per decision, (C,); 2 for K independent variables per
+            decision, (K, C); and so on. It changes no decision, only over which dimensions `log_prob`,
+            `log_partition` and `support` work.
+
+    Raises:
+        InvalidInputError: `event_dim` below 1, or (from the methods) an unfit theta.
+    """
+
+    event_dim: int = 1
+    sign: ClassVar[float] = 1.0
+
+    def __post_init__(self) -> None:
+        if self.event_dim < 1:
+            raise InvalidInputError(
+                f"`event_dim` must be at least 1, not {self.event_dim!r}: the last dimension is the classes."
+            )
+
+    def map(self, theta: Tensor, *, instances: Instances | None = None, deterministic: bool = True) -> Tensor:
+        """Return the largest entry of each row as a one; among equals the lower index wins.
+
+        Args:
+            theta: (*batch, *event), classes last.
+            instances: must be None.
+            deterministic: makes no difference, the answer depends on nothing but theta.
+
+        Returns:
+            The shape and dtype of theta, without a graph.
+        """
+        check_no_instances(instances, self)
+        self._check(theta)
+        return _one_hot_argmax(theta.detach())
+
+    def sample(self, theta: Tensor, num_samples: int = 1, generator: torch.Generator | None = None) -> Tensor:
+        """Draw exact samples: the argmax of theta plus Gumbel noise.
+
+        Args:
+            theta: (*batch, *event), classes last.
+            num_samples: S.
+            generator: source of randomness, on the device of theta; None is torch's default.
+
+        Returns:
+            (S, *batch, *event), in the dtype of theta, without a graph.
+        """
+        self._check(theta)
+        check_num_samples(num_samples)
+        shape = (num_samples, *theta.shape)
+        noise = Gumbel().draw(shape, generator=generator, dtype=theta.dtype, device=theta.device)
+        return _one_hot_argmax(theta.detach() + noise).to(theta.dtype)
+
+    def score(self, theta: Tensor, z: Tensor) -> Tensor:
+        """Return `d log p(z; theta) / d theta = z - softmax(theta)`.
+
+        Args:
+            theta: (*batch, *event).
+            z: (*samples, *batch, *event), decisions.
+
+        Returns:
+            The shape of z, without a graph.
+        """
+        with torch.no_grad():
+            return z - self.marginals(theta)
+
+    def log_prob(self, theta: Tensor, z: Tensor) -> Tensor:
+        """Return `log p(z; theta)`, summed over the variables of a decision.
+
+        Args:
+            theta: (*batch, *event).
+            z: (*samples, *batch, *event), decisions; that they are one-hot is not checked.
+
+        Returns:
+            (*samples, *batch), differentiable in theta.
+        """
+        self._check(theta)
+        log_probabilities = torch.log_softmax(at_least_float32(theta), dim=-1)
+        return (z * log_probabilities).sum(self._event_dims).to(theta.dtype)
+
+    def marginals(self, theta: Tensor, temperature: float = 1.0) -> Tensor:
+        """Return `softmax(theta / temperature)` over the classes.
+
+        Args:
+            theta: (*batch, *event).
+            temperature: positive; 0 is the limit `map`.
+
+        Returns:
+            The shape of theta, differentiable.
+        """
+        self._check(theta)
+        check_temperature(temperature)
+        return torch.softmax(at_least_float32(theta) / temperature, dim=-1).to(theta.dtype)
+
+    def log_partition(self, theta: Tensor, temperature: float = 1.0) -> Tensor:
+        """Return `logsumexp(theta / temperature)` over the classes, summed over the variables of a decision.
+
+        Args:
+            theta: (*batch, *event).
+            temperature: positive.
+
+        Returns:
+            (*batch,), differentiable.
+        """
+        self._check(theta)
+        check_temperature(temperature)
+        sums = torch.logsumexp(at_least_float32(theta) / temperature, dim=-1, keepdim=True)
+        return sums.sum(self._event_dims).to(theta.dtype)
+
+    def support(
+        self,
+        event_shape: Sequence[int],
+        *,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> Tensor:
+        """Return all decisions of one event: C of them, or C^K for K variables, last variable fastest.
+
+        Args:
+            event_shape: (C,), (K, C), ...: `event_dim` sizes.
+            dtype: of the result; None is torch's default.
+            device: of the result; None is torch's default.
+
+        Returns:
+            (M, *event_shape).
+
+        Raises:
+            InvalidInputError: a shape of another rank, or too many decisions to list.
+        """
+        *variables, classes = event_shape
+        if len(event_shape) != self.event_dim:
+            raise InvalidInputError(
+                f"`event_shape` must have {self.event_dim} dimension(s) for {self!r}, not "
+                f"{tuple(event_shape)}."
+            )
+        number = math.prod(variables)
+        check_support_size(classes**number, number * classes, self)
+        digits = torch.arange(classes**number, device=device)[:, None]
+        powers = classes ** torch.arange(number - 1, -1, -1, device=device)
+        choices = (digits // powers) % classes
+        one_hot = torch.nn.functional.one_hot(choices, classes)
+        return one_hot.to(dtype or torch.get_default_dtype()).reshape(-1, *event_shape)
+
+    @property
+    def _event_dims(self) -> tuple[int, ...]:
+        return tuple(range(-self.event_dim, 0))
+
+    def _check(self, theta: Tensor) -> None:
+        check_theta(theta, self.event_dim)
+        if theta.shape[-1] == 0:
+            raise InvalidInputError("`theta` must have at least one class in its last dimension.")
+
+
+def _one_hot_argmax(theta: Tensor) -> Tensor:
+    return torch.zeros_like(theta).scatter_(-1, theta.argmax(dim=-1, keepdim=True), 1.0)

@@ -1,0 +1,78 @@
+"""Whatever a solver optimises over, as a family: maximisation and nothing else."""
+
+from __future__ import annotations
+
+from typing import final
+
+from torch import Tensor
+
+from imle_opt._bridge import map_decisions
+from imle_opt.families.protocols import MAPOracle
+from imle_opt_solvers.errors import InvalidInputError
+from imle_opt_solvers.instances import Instances
+from imle_opt_solvers.solver import Solver
+
+__all__ = ["Polytope", "as_family"]
+
+
+@final
+class Polytope:
+    """The feasible region of a solver, known through its optima only.
+
+    It has a MAP oracle and no exact samples or marginals; methods that need those refuse it.
+
+    Args:
+        solver: any solver, wrapped or not; it keeps its own sense: `theta = costs` for a maximisation,
+            `theta = -costs` for a minimisation.
+    """
+
+    def __init__(self, solver: Solver) -> None:
+        if not isinstance(solver, Solver):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+            raise InvalidInputError(
+                f"`solver` must be a Solver, not {type(solver).__name__}: make one with `wrap(model)`."
+            )
+        self.solver = solver
+        self.event_dim = len(solver.shape)
+        self.sign = solver.sense.sign
+
+    def map(self, theta: Tensor, *, instances: Instances | None = None, deterministic: bool = True) -> Tensor:
+        """Return `argmax over z in C of <z, theta>`, by one solve per row.
+
+        Args:
+            theta: (*batch, *shape), always maximised, whatever the sense of the solver.
+            instances: per-row data, as in `Solver.solve`.
+            deterministic: as in `Solver.solve`.
+
+        Returns:
+            Decisions (*batch, *shape), in the dtype and on the device of theta, without a graph.
+
+        Raises:
+            InvalidInputError: theta is not finite, or not of that shape.
+            SolveError: some row has no proven optimum, and the solver's policy is to raise.
+        """
+        shape = self.solver.shape
+        if theta.ndim < len(shape) or tuple(theta.shape[theta.ndim - len(shape) :]) != shape:
+            raise InvalidInputError(
+                f"`theta` (or `costs`) must have shape (*batch, {', '.join(map(str, shape))}), not "
+                f"{tuple(theta.shape)}: the last {len(shape)} dimension(s) are the solver's `shape`."
+            )
+        return map_decisions(self.solver, theta, instances=instances, deterministic=deterministic)
+
+    def __repr__(self) -> str:
+        return f"Polytope({type(self.solver).__name__}, shape={self.solver.shape}, sense={self.solver.sense})"
+
+
+def as_family(solver_or_family: Solver | MAPOracle) -> MAPOracle:
+    """Return a solver as a `Polytope`, and a family as it is.
+
+    Raises:
+        InvalidInputError: neither a solver nor a family.
+    """
+    if isinstance(solver_or_family, Solver):
+        return Polytope(solver_or_family)
+    if isinstance(solver_or_family, MAPOracle):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+        return solver_or_family
+    raise InvalidInputError(
+        f"expected a solver or a family, not {type(solver_or_family).__name__}: wrap a model with "
+        "`wrap(model)`, or give KSubset(k), Categorical() or an object with `event_dim`, `sign` and `map`."
+    )
