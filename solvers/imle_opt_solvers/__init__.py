@@ -1,0 +1,74 @@
+"""Numbers in, decisions out: optimisation models whose costs vary, on numpy arrays, without torch.
+
+    from imle_opt_solvers import wrap
+
+    solver = wrap(model, variables=x)           # a PuLP, OR-Tools or cvxpy model, a file, a function
+    solution = solver.solve(costs)              # decisions, objectives, statuses: one per row
+
+Importing this package imports no solver package: an adapter loads with the first model that needs it. Users
+of the torch side reach the same names as `imle_opt.solvers`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from imle_opt_solvers._lazy import lazy_names
+from imle_opt_solvers.errors import (
+    ImleOptError,
+    InvalidInputError,
+    MissingCapabilityError,
+    MissingDependencyError,
+    ModelError,
+    RegretError,
+    SolveError,
+    UnsupportedModelError,
+)
+from imle_opt_solvers.function_solver import FunctionSolver
+from imle_opt_solvers.solution import Limits, Sense, Solution, Status
+from imle_opt_solvers.solver import CostDomain, Solver, Traits
+from imle_opt_solvers.wrap import wrap
+
+if TYPE_CHECKING:
+    from imle_opt_solvers import regret as regret
+    from imle_opt_solvers import testing as testing
+    from imle_opt_solvers.adapters.graphs import ShortestPath, SpanningTree
+    from imle_opt_solvers.engines.highs import HighsSolver
+    from imle_opt_solvers.linear_model import LinearModel
+
+__all__ = [
+    "CostDomain",
+    "FunctionSolver",
+    "HighsSolver",
+    "ImleOptError",
+    "InvalidInputError",
+    "Limits",
+    "LinearModel",
+    "MissingCapabilityError",
+    "MissingDependencyError",
+    "ModelError",
+    "RegretError",
+    "Sense",
+    "ShortestPath",
+    "Solution",
+    "SolveError",
+    "Solver",
+    "SpanningTree",
+    "Status",
+    "Traits",
+    "UnsupportedModelError",
+    "regret",
+    "testing",
+    "wrap",
+]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    homes={
+        "imle_opt_solvers.adapters.graphs": ("ShortestPath", "SpanningTree"),
+        "imle_opt_solvers.engines.highs": ("HighsSolver",),
+        "imle_opt_solvers.linear_model": ("LinearModel",),
+    },
+    modules=("regret", "testing"),
+    public=__all__,
+)

@@ -1,0 +1,52 @@
+"""Wrap any combinatorial optimizer as a torch layer, learn its costs from data, measure the regret.
+
+    from imle_opt import ExplicitMLE, fit, regret, wrap
+
+Every public name is listed in this package's stub, `__init__.pyi`. A name loads its module, and with it torch
+or a solver package, on first use: `import imle_opt` loads neither.
+"""
+
+from __future__ import annotations
+
+from imle_opt_solvers._lazy import lazy_names
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "imle_opt_solvers": (
+        "CostDomain",
+        "FunctionSolver",
+        "ImleOptError",
+        "InvalidInputError",
+        "Limits",
+        "MissingCapabilityError",
+        "MissingDependencyError",
+        "ModelError",
+        "RegretError",
+        "Sense",
+        "ShortestPath",
+        "Solution",
+        "SolveError",
+        "Solver",
+        "SpanningTree",
+        "Status",
+        "Traits",
+        "UnsupportedModelError",
+        "wrap",
+    ),
+    "imle_opt.families": ("Categorical", "KSubset", "Polytope"),
+    "imle_opt.noise": ("Gumbel", "Multiplicative", "NoNoise", "Normal", "SumOfGamma"),
+    "imle_opt.calibration": ("calibrate_temperature",),
+    "imle_opt.targets": ("PID", "Adaptive", "Eq14"),
+    "imle_opt.layers": ("IMLE", "BlackBox", "StraightThrough"),
+    "imle_opt.losses": ("ExplicitMLE", "HammingLoss", "RegretLoss"),
+    "imle_opt.expectation": ("expectation", "pathwise"),
+    "imle_opt.training": ("FitResult", "fit"),
+    "imle_opt.estimator": ("PredictThenOptimize",),
+}
+_MODULES = ("families", "layers", "losses", "noise", "regret", "solvers", "targets", "training")
+
+__all__ = sorted(  # pyright: ignore[reportUnsupportedDunderAll]  # type checkers read the stub
+    [*_MODULES, *(name for names in _HOMES.values() for name in names)]
+)
+__getattr__, __dir__ = lazy_names(__name__, homes=_HOMES, modules=_MODULES, public=__all__)
