@@ -1,4 +1,4 @@
-"""The public surface is pinned, the stub and the run time agree on it, and importing it loads nothing heavy."""
+"""The public surface is pinned, stub and run time agree on it, and importing it loads nothing heavy."""
 
 from __future__ import annotations
 
