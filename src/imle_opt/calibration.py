@@ -11,10 +11,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from imle_opt._bridge import flat_instances
+from imle_opt._checks import check_at_least_one, check_finite
+from imle_opt._perturbed import PerturbedMAP, theta_of
 from imle_opt.families import MAPOracle, Marginals, as_family
 from imle_opt.noise import Noise, SumOfGamma
 from imle_opt_solvers.errors import InvalidInputError, MissingCapabilityError
-from imle_opt_solvers.instances import Instances, repeat_instances
+from imle_opt_solvers.instances import Instances
 from imle_opt_solvers.solver import Solver
 
 __all__ = ["calibrate_temperature", "marginal_error"]
@@ -79,7 +82,7 @@ def calibrate_temperature(
     and Franceschi, NeurIPS 2021, arXiv 2106.01798, Section 6; the search is ours.
     """
     oracle = as_family(family)
-    theta = oracle.sign * costs.detach()
+    theta = theta_of(costs.detach(), oracle)
     start = _temperature_of(noise)
     low, high = _checked_bounds(bounds or (start / 64, start * 64))
     noise = _resolved(noise, oracle, theta, instances)
@@ -124,7 +127,7 @@ def marginal_error(
     Cost: `num_samples` solves per row.
     """
     oracle = as_family(family)
-    theta = oracle.sign * costs.detach()
+    theta = theta_of(costs.detach(), oracle)
     noise = _resolved(noise, oracle, theta, instances)
     goal = _goal(oracle, theta, marginals)
     return _error(oracle, theta, noise, goal, num_samples, _draw_seed(generator), instances)
@@ -147,8 +150,7 @@ def _goal(family: MAPOracle, theta: Tensor, marginals: Tensor | None) -> Tensor:
             f"`marginals` must have the shape of `costs`, {tuple(theta.shape)}, or lack some of its leading "
             f"batch dimensions, not {tuple(marginals.shape)}."
         )
-    if not torch.isfinite(marginals).all():
-        raise InvalidInputError("`marginals` must be finite: it has NaN or infinite entries.")
+    check_finite(marginals, "marginals", family.event_dim)
     return marginals.detach().to(theta.device, torch.float64)
 
 
@@ -161,8 +163,8 @@ def _error(
     seed: int,
     instances: Instances | None,
 ) -> float:
-    if num_samples < 1:
-        raise InvalidInputError(f"`num_samples` must be at least 1, not {num_samples!r}.")
+    check_at_least_one(num_samples, "num_samples")
+    rows = flat_instances(instances, theta.shape[: theta.ndim - family.event_dim])
     generator = torch.Generator(theta.device).manual_seed(seed)
     total = torch.zeros_like(theta, dtype=torch.float64)
     chunk = max(1, _ENTRIES_AT_ONCE // theta.numel())
@@ -171,9 +173,7 @@ def _error(
         drawn = noise.draw(
             (samples, *theta.shape), generator=generator, dtype=theta.dtype, device=theta.device
         )
-        repeated = None if instances is None else repeat_instances(instances, samples)
-        decisions = family.map(noise.perturb(theta, drawn), instances=repeated, deterministic=False)
-        total += decisions.double().sum(0)
+        total += PerturbedMAP(family, noise, drawn, rows).decide(theta).double().sum(0)
     estimate = total / num_samples
     lacking = estimate.ndim - goal.ndim
     if lacking:

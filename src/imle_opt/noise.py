@@ -16,6 +16,7 @@ from typing import Literal, final
 import torch
 from torch import Tensor
 
+from imle_opt._checks import check_at_least_one, check_positive
 from imle_opt_solvers.errors import InvalidInputError
 
 __all__ = ["AdditiveNoise", "Gumbel", "Multiplicative", "NoNoise", "Noise", "Normal", "SumOfGamma"]
@@ -155,13 +156,9 @@ class SumOfGamma(AdditiveNoise):
         if isinstance(self.kappa, str):
             if self.kappa != "auto":
                 raise InvalidInputError(f"`kappa` must be a positive number or 'auto', not {self.kappa!r}.")
-        elif not 0 < self.kappa < math.inf:
-            raise InvalidInputError(
-                f"`kappa` must be positive and finite, not {self.kappa!r}: it is the number of ones of a "
-                "decision."
-            )
-        if self.terms < 1:
-            raise InvalidInputError(f"`terms` must be at least 1, not {self.terms!r}.")
+        else:
+            check_positive(self.kappa, "kappa", ": it is the number of ones of a decision")
+        check_at_least_one(self.terms, "terms")
 
     @property
     def needs_resolving(self) -> bool:
@@ -321,10 +318,7 @@ class NoNoise(AdditiveNoise):
 
 
 def _check_temperature(temperature: float) -> None:
-    if not 0 < temperature < math.inf:
-        raise InvalidInputError(
-            f"`temperature` must be positive and finite, not {temperature!r}; for no noise use NoNoise()."
-        )
+    check_positive(temperature, "temperature", "; for no noise use NoNoise()")
 
 
 def _noise_dtype(dtype: torch.dtype) -> torch.dtype:

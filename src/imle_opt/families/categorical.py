@@ -10,14 +10,8 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from imle_opt.families._checks import (
-    at_least_float32,
-    check_no_instances,
-    check_num_samples,
-    check_support_size,
-    check_temperature,
-    check_theta,
-)
+from imle_opt._checks import at_least_float32, check_at_least_one, check_costs, check_positive
+from imle_opt.families._checks import check_no_instances, check_support_size
 from imle_opt.noise import Gumbel
 from imle_opt_solvers.errors import InvalidInputError
 from imle_opt_solvers.instances import Instances
@@ -75,7 +69,7 @@ class Categorical:
             (S, *batch, *event), in the dtype of theta, without a graph.
         """
         self._check(theta)
-        check_num_samples(num_samples)
+        check_at_least_one(num_samples, "num_samples")
         shape = (num_samples, *theta.shape)
         noise = Gumbel().draw(shape, generator=generator, dtype=theta.dtype, device=theta.device)
         return _one_hot_argmax(theta.detach() + noise).to(theta.dtype)
@@ -118,7 +112,7 @@ class Categorical:
             The shape of theta, differentiable.
         """
         self._check(theta)
-        check_temperature(temperature)
+        check_positive(temperature, "temperature")
         return torch.softmax(at_least_float32(theta) / temperature, dim=-1).to(theta.dtype)
 
     def log_partition(self, theta: Tensor, temperature: float = 1.0) -> Tensor:
@@ -132,7 +126,7 @@ class Categorical:
             (*batch,), differentiable.
         """
         self._check(theta)
-        check_temperature(temperature)
+        check_positive(temperature, "temperature")
         sums = torch.logsumexp(at_least_float32(theta) / temperature, dim=-1, keepdim=True)
         return sums.sum(self._event_dims).to(theta.dtype)
 
@@ -175,7 +169,7 @@ class Categorical:
         return tuple(range(-self.event_dim, 0))
 
     def _check(self, theta: Tensor) -> None:
-        check_theta(theta, self.event_dim)
+        check_costs(theta, self.event_dim, None, "theta")
         if theta.shape[-1] == 0:
             raise InvalidInputError("`theta` must have at least one class in its last dimension.")
 

@@ -12,14 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from imle_opt.families._checks import (
-    at_least_float32,
-    check_no_instances,
-    check_num_samples,
-    check_support_size,
-    check_temperature,
-    check_theta,
-)
+from imle_opt._checks import at_least_float32, check_at_least_one, check_costs, check_positive
+from imle_opt.families._checks import check_no_instances, check_support_size
 from imle_opt_solvers.errors import InvalidInputError
 from imle_opt_solvers.instances import Instances
 
@@ -87,7 +81,7 @@ class KSubset:
             (S, *batch, n), in the dtype of theta, without a graph.
         """
         self._check(theta)
-        check_num_samples(num_samples)
+        check_at_least_one(num_samples, "num_samples")
         with torch.no_grad():
             takes = _take_probabilities(at_least_float32(theta), self.k)
             shape = (num_samples, *theta.shape)
@@ -140,7 +134,7 @@ class KSubset:
             (*batch, n), summing to k, differentiable in theta.
         """
         self._check(theta)
-        check_temperature(temperature)
+        check_positive(temperature, "temperature")
         takes = _take_probabilities(at_least_float32(theta) / temperature, self.k)
         # left[r] is the probability that r ones are left; it starts as certainty of k.
         left = torch.cat([torch.zeros_like(takes[0][..., 1:]), torch.ones_like(takes[0][..., :1])], dim=-1)
@@ -162,7 +156,7 @@ class KSubset:
             (*batch,), differentiable in theta any number of times.
         """
         self._check(theta)
-        check_temperature(temperature)
+        check_positive(temperature, "temperature")
         scaled = at_least_float32(theta) / temperature
         centre = scaled.detach().mean(-1, keepdim=True)
         table = _suffix_tables(scaled - centre, self.k)[0]
@@ -197,7 +191,7 @@ class KSubset:
         return decisions.to(device or torch.get_default_device())
 
     def _check(self, theta: Tensor) -> None:
-        check_theta(theta, self.event_dim)
+        check_costs(theta, self.event_dim, None, "theta")
         self._check_size(theta.shape[-1])
 
     def _check_size(self, n: int) -> None:

@@ -7,6 +7,7 @@ from typing import final
 from torch import Tensor
 
 from imle_opt._bridge import map_decisions
+from imle_opt._checks import check_costs
 from imle_opt.families.protocols import MAPOracle
 from imle_opt_solvers.errors import InvalidInputError
 from imle_opt_solvers.instances import Instances
@@ -50,12 +51,7 @@ class Polytope:
             InvalidInputError: theta is not finite, or not of that shape.
             SolveError: some row has no proven optimum, and the solver's policy is to raise.
         """
-        shape = self.solver.shape
-        if theta.ndim < len(shape) or tuple(theta.shape[theta.ndim - len(shape) :]) != shape:
-            raise InvalidInputError(
-                f"`theta` (or `costs`) must have shape (*batch, {', '.join(map(str, shape))}), not "
-                f"{tuple(theta.shape)}: the last {len(shape)} dimension(s) are the solver's `shape`."
-            )
+        check_costs(theta, self.event_dim, self.solver.shape, "theta")
         return map_decisions(self.solver, theta, instances=instances, deterministic=deterministic)
 
     def __repr__(self) -> str:
