@@ -1,0 +1,96 @@
+"""Between tensors and arrays: the only place where one becomes the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from imle_opt_solvers.instances import Instances, flatten_instances
+from imle_opt_solvers.solution import FloatArray
+from imle_opt_solvers.solver import Solver
+
+__all__ = ["flat_instances", "map_decisions", "take_rows", "to_array", "to_tensor"]
+
+
+def map_decisions(
+    solver: Solver, theta: Tensor, *, instances: Instances | None = None, deterministic: bool
+) -> Tensor:
+    """Return `MAP(theta)` as a tensor like theta, by one solve per row on the CPU.
+
+    Args:
+        solver: what maximises.
+        theta: (*batch, *shape), any floating point dtype, any device.
+        instances: per-row data, each entry (*batch, ...): tensors of any device, arrays, sequences.
+        deterministic: as in `Solver.solve`.
+
+    Returns:
+        Decisions (*batch, *shape), in the dtype and on the device of theta, without a graph.
+
+    Raises:
+        InvalidInputError: theta is not finite or not of the solver's shape, or bad instances.
+        SolveError: some row has no proven optimum, and the solver's policy is to raise.
+    """
+    arrays = None if instances is None else _arrays(instances)
+    decisions = solver.map(to_array(theta), instances=arrays, deterministic=deterministic)
+    return to_tensor(decisions, like=theta)
+
+
+def to_array(tensor: Tensor) -> FloatArray:
+    """Return a tensor as a float64 array, without its graph; one that is so already is not copied."""
+    return tensor.detach().to(device="cpu", dtype=torch.float64).numpy()
+
+
+def to_tensor(array: FloatArray, *, like: Tensor) -> Tensor:
+    """Return an array as a tensor in the dtype and on the device of `like`; memory is not shared.
+
+    A dtype too narrow for the entries rounds them: integers above 256 in bfloat16, above 2048 in float16.
+    """
+    pinned = like.device.type == "cuda"
+    staged = torch.empty(array.shape, dtype=like.dtype, pin_memory=pinned)
+    staged.copy_(torch.from_numpy(array))
+    return staged.to(like.device, non_blocking=pinned)
+
+
+def flat_instances(instances: Instances | None, batch: tuple[int, ...]) -> dict[str, Any] | None:
+    """Return `instances` as arrays of which the first dimension is the flattened batch.
+
+    Args:
+        instances: entries (*batch, ...): tensors of any device, arrays, sequences, or mappings of them.
+        batch: the batch shape of the costs that they go with.
+
+    Raises:
+        InvalidInputError: an entry whose leading dimensions are not those of the batch.
+    """
+    return None if instances is None else flatten_instances(_arrays(instances), batch)
+
+
+def take_rows(instances: Mapping[str, Any], rows: Tensor) -> dict[str, Any]:
+    """Return the entries of some rows of flat instances, in the order of `rows`, which may repeat."""
+    return _take(instances, rows.cpu().numpy())
+
+
+def _take(instances: Mapping[str, Any], rows: NDArray[np.int64]) -> dict[str, Any]:
+    return {
+        key: _take(cast("Mapping[str, Any]", value), rows) if isinstance(value, Mapping) else value[rows]
+        for key, value in instances.items()
+    }
+
+
+def _arrays(instances: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _array(value) for key, value in instances.items()}
+
+
+def _array(value: object) -> object:
+    if isinstance(value, Tensor):
+        tensor = value.detach().cpu()
+        return (tensor.double() if tensor.is_floating_point() else tensor).numpy()
+    if isinstance(value, Mapping):
+        return _arrays(cast("Mapping[str, Any]", value))
+    if isinstance(value, (list, tuple)):
+        return [_array(item) for item in cast("list[object]", value)]
+    return value

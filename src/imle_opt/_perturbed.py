@@ -1,0 +1,213 @@
+"""Perturb-and-MAP: one draw of noise, under which theta can be maximised as often as a method needs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from imle_opt._bridge import take_rows
+from imle_opt._checks import at_least_float32, check_costs
+from imle_opt.families import MAPOracle, Polytope
+from imle_opt.noise import Noise, NoNoise, SumOfGamma
+from imle_opt_solvers.errors import SolveError
+
+__all__ = [
+    "NoiseSource",
+    "PerturbedMAP",
+    "decide_flat",
+    "event_shape",
+    "event_sum",
+    "over_event",
+    "theta_of",
+]
+
+
+@final
+@dataclass(frozen=True)
+class PerturbedMAP:
+    """`MAP(perturb(theta, eps_s))` for s = 1..S, with eps drawn once: forward and backward share it.
+
+    All samples go to the solver in one batch, those of one row next to each other: solvers that start from
+    their last answer gain from that. Without noise every row is solved from the same start, so that ties are
+    always broken alike.
+
+    Args:
+        family: what maximises.
+        noise: how theta is perturbed.
+        drawn: eps, (S, *batch, *event).
+        instances: flat per-row data (`flat_instances`), or None.
+    """
+
+    family: MAPOracle
+    noise: Noise
+    drawn: Tensor
+    instances: Mapping[str, Any] | None
+
+    def decide(self, theta: Tensor) -> Tensor:
+        """Return the decisions at theta: (S, *batch, *event). One solve per sample and row.
+
+        Args:
+            theta: (*batch, *event), or one per sample (S, *batch, *event).
+        """
+        if self.noise.is_zero and theta.ndim < self.drawn.ndim:
+            return self._solve(theta[None]).reshape(theta.shape).expand_as(self.drawn)
+        return self._samples(self._solve(self.noise.perturb(theta, self.drawn)))
+
+    def decide_where(self, rows: Tensor, theta: Tensor, otherwise: Tensor) -> Tensor:
+        """Return the decisions at theta in some rows, and `otherwise` in the rest, which is not solved.
+
+        Args:
+            rows: which to solve, boolean, (S, *batch).
+            theta: (S, *batch, *event).
+            otherwise: (S, *batch, *event).
+        """
+        if rows.all():
+            return self.decide(theta)
+        chosen = rows.movedim(0, -1).reshape(-1).nonzero().squeeze(-1)
+        decisions = self._rows(otherwise).clone()
+        decisions[chosen] = self._solve(self.noise.perturb(theta, self.drawn), chosen)
+        return self._samples(decisions)
+
+    def _rows(self, theta: Tensor) -> Tensor:
+        """Return (S, *batch, *event) as (rows, *event) in which the samples of a row are adjacent."""
+        batch_dim = theta.ndim - 1 - self.family.event_dim
+        moved = theta.movedim(0, batch_dim)
+        return moved.reshape(math.prod(moved.shape[: batch_dim + 1]), *moved.shape[batch_dim + 1 :])
+
+    def _samples(self, rows: Tensor) -> Tensor:
+        """Undo `_rows`."""
+        num_samples, *rest = self.drawn.shape
+        batch_dim = len(rest) - self.family.event_dim
+        shape = (*rest[:batch_dim], num_samples, *rest[batch_dim:])
+        return rows.reshape(shape).movedim(batch_dim, 0)
+
+    def _solve(self, theta: Tensor, chosen: Tensor | None = None) -> Tensor:
+        """Solve theta (samples, *batch, *event): all of its `_rows`, or the chosen ones."""
+        rows = self._rows(theta)
+        solved = torch.arange(len(rows)) if chosen is None else chosen.cpu()
+        batch_rows = solved // len(theta)
+        instances = None if self.instances is None else take_rows(self.instances, batch_rows)
+        rows = rows if chosen is None else rows[chosen]
+        try:
+            return self.family.map(rows, instances=instances, deterministic=self.noise.is_zero)
+        except SolveError as error:
+            failed = sorted({int(batch_rows[row]) for row in error.rows})
+            error.add_note(f"Counted in rows of the batch, with all samples of a row as one: {failed}.")
+            raise
+
+
+@final
+class NoiseSource(nn.Module):
+    """A noise, whose `kappa="auto"` is settled by the first batch and then kept with the model.
+
+    Args:
+        noise: any noise.
+
+    Attributes:
+        kappa: what `"auto"` was settled to, a buffer; NaN until then. Only where the noise asks for it.
+    """
+
+    def __init__(self, noise: Noise) -> None:
+        super().__init__()
+        self.noise = noise
+        self.kappa: Tensor | None
+        self.register_buffer("kappa", torch.tensor(math.nan) if _is_unsettled(noise) else None)
+
+    def perturbed(
+        self,
+        family: MAPOracle,
+        theta: Tensor,
+        num_samples: int,
+        instances: Mapping[str, Any] | None,
+        generator: torch.Generator | None,
+    ) -> PerturbedMAP:
+        """Draw S times noise for theta, on its device.
+
+        Args:
+            family: what maximises.
+            theta: (*batch, *event), without a graph, float32 or float64.
+            num_samples: S.
+            instances: flat per-row data.
+            generator: source of randomness; None is torch's default generator.
+        """
+        noise = self._settled(family, theta, instances) if theta.numel() else NoNoise()
+        shape = (num_samples, *theta.shape)
+        drawn = noise.draw(shape, generator=generator, dtype=theta.dtype, device=theta.device)
+        return PerturbedMAP(family, noise, drawn, instances)
+
+    def _settled(self, family: MAPOracle, theta: Tensor, instances: Mapping[str, Any] | None) -> Noise:
+        noise = self.noise
+        if self.kappa is None or not isinstance(noise, SumOfGamma):
+            return noise
+        if self.kappa.isnan():
+            self.kappa.fill_(_ones_per_decision(noise, family, theta, instances))
+        return replace(noise, kappa=self.kappa.item())
+
+    def extra_repr(self) -> str:
+        """Show the noise."""
+        return repr(self.noise)
+
+
+def decide_flat(family: MAPOracle, theta: Tensor, instances: Mapping[str, Any] | None) -> Tensor:
+    """Return the optima at theta without noise, each row solved from the same start.
+
+    Args:
+        family: what maximises.
+        theta: (*batch, *event), always maximised.
+        instances: flat per-row data, or None.
+
+    Returns:
+        (*batch, *event).
+    """
+    batch_dim = theta.ndim - family.event_dim
+    rows = theta.reshape(math.prod(theta.shape[:batch_dim]), *theta.shape[batch_dim:])
+    return family.map(rows, instances=instances, deterministic=True).reshape(theta.shape)
+
+
+def theta_of(costs: Tensor, family: MAPOracle, name: str = "costs") -> Tensor:
+    """Return `theta = sign * costs`, with its graph, in float32 or float64, after checking the costs.
+
+    Args:
+        costs: (*batch, *event), in the model's own sense.
+        family: whose costs they are.
+        name: the argument's name in error messages.
+
+    Raises:
+        InvalidInputError: costs that are not finite floating point numbers of the right shape.
+    """
+    check_costs(costs, family.event_dim, event_shape(family), name)
+    return family.sign * at_least_float32(costs)
+
+
+def event_shape(family: MAPOracle) -> tuple[int, ...] | None:
+    """Return the shape of one decision, where the family has only one."""
+    return family.solver.shape if isinstance(family, Polytope) else None
+
+
+def event_sum(tensor: Tensor, event_dim: int) -> Tensor:
+    """Sum over the last `event_dim` dimensions."""
+    return tensor.flatten(tensor.ndim - event_dim).sum(-1) if event_dim else tensor
+
+
+def over_event(tensor: Tensor, event_dim: int) -> Tensor:
+    """Append `event_dim` dimensions of size 1, so that one number per row meets its entries."""
+    return tensor.reshape(*tensor.shape, *(1,) * event_dim)
+
+
+def _is_unsettled(noise: Noise) -> bool:
+    return isinstance(noise, SumOfGamma) and noise.needs_resolving
+
+
+def _ones_per_decision(
+    noise: SumOfGamma, family: MAPOracle, theta: Tensor, instances: Mapping[str, Any] | None
+) -> float:
+    cardinality = family.solver.traits.cardinality if isinstance(family, Polytope) else None
+    if cardinality is not None:
+        return float(cardinality)
+    decisions = decide_flat(family, theta, instances)
+    return float(noise.resolved(decisions, event_dim=family.event_dim).kappa)
