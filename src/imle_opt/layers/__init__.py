@@ -1,0 +1,10 @@
+"""Layers: predicted costs in, decisions out, with a gradient; one file per method."""
+
+from __future__ import annotations
+
+from imle_opt.layers.black_box import BlackBox
+from imle_opt.layers.imle import IMLE
+from imle_opt.layers.layer import Draw, Layer
+from imle_opt.layers.straight_through import StraightThrough
+
+__all__ = ["IMLE", "BlackBox", "Draw", "Layer", "StraightThrough"]

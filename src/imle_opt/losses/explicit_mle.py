@@ -1,0 +1,188 @@
+"""Maximum likelihood of a perturb-and-MAP model, from known solutions or known costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from imle_opt._bridge import flat_instances
+from imle_opt._checks import check_at_least_one, check_generator, check_like
+from imle_opt._perturbed import NoiseSource, PerturbedMAP, event_sum, theta_of
+from imle_opt.families import MAPOracle, as_family
+from imle_opt.noise import Noise, NoNoise
+from imle_opt_solvers.errors import InvalidInputError
+from imle_opt_solvers.instances import Instances
+from imle_opt_solvers.solver import Solver
+
+__all__ = ["ExplicitMLE"]
+
+
+@final
+class ExplicitMLE(nn.Module):
+    """Negative log-likelihood of known decisions, or of the law of known costs, under predicted costs.
+
+        loss(costs_hat, solutions=y) = (1/S) sum_s <perturb(theta, eps_s), z_s> - <theta, y>
+        loss(costs_hat, costs=c)     = (1/S) sum_s <perturb(theta, eps_s), z_s> - <theta, t>
+
+        z_s = MAP(perturb(theta, eps_s)),   t = (1/S) sum_s z'_s,   z'_s = MAP(perturb(theta_c, eps_s))
+
+    with theta = costs for a maximisation and -costs for a minimisation, and one draw eps_s for both solves.
+    The first term estimates temperature times the log-partition function of the perturb-and-MAP model (up to
+    the temperature times a constant of the noise), so the value is temperature times the negative
+    log-likelihood, convex in theta, and can be monitored. It is not 0 at its minimum, except without noise.
+    For Gumbel noise and one-hot decisions its mean is
+    `temperature (logsumexp(theta / temperature) + 0.5772...) - <theta, y>`.
+
+    The gradient by theta is `(1/S) sum_s z_s - y`, or `- t`: the maximum-likelihood gradient with marginals
+    replaced by samples. The names of the paper:
+
+    | noise | label     | rule                                                                |
+    |-------|-----------|---------------------------------------------------------------------|
+    | none  | solutions | M-M, the structured perceptron                                      |
+    | some  | solutions | mu-M, a Fenchel-Young loss                                          |
+    | some  | costs     | mu-mu, against the perturb-and-MAP law of the true costs            |
+    | none  | costs     | M-M on the optima of the true costs, solved anew each time          |
+
+    With `Multiplicative` noise the perturbed theta is `theta * factor`; the gradient is
+    `(1/S) sum_s factor_s z_s - y`, and t is the mean of `factor_s z'_s`, so that true costs are a minimum.
+
+    **Use noise when learning from solutions** where the network can make all costs zero (softplus, ReLU): the
+    perceptron has no margin, a cost vector of zeros satisfies it (its loss is 0 and any decision is optimal),
+    and training drifts there. With noise, costs must stand out from it. With known costs, noise helps too:
+    the published results on shortest paths are its best ones.
+
+    Args:
+        solver: a solver, or a family of decisions.
+        noise: how theta is perturbed, in the units of theta; none by default.
+        num_samples: S. Without noise all samples are the same.
+        generator: source of randomness, on the device of the costs; None is torch's default.
+
+    Raises:
+        InvalidInputError: an option out of its range; from the call, both labels or none, or costs or labels
+            that are not finite or not of the right shape.
+        SolveError: from the call, a row without a proven optimum, where the solver's policy is to raise.
+            Under `on_failure="nan"` such a row has value NaN and gradient 0.
+
+    Cost: S solves per row for solutions (one without noise), 2 S for costs; none backward.
+
+    Source: Niepert, Minervini and Franceschi, NeurIPS 2021, arXiv 2106.01798, Sections 3 and 5.3 and Facts 1
+    and 2; with noise and solutions: Berthet et al., NeurIPS 2020, arXiv 2002.08676; multiplicative noise:
+    Dalle et al., 2022, arXiv 2207.13513.
+
+    It is differentiable by theta through the perturbed theta alone: the decisions are maximisers, and by
+    Danskin's theorem their own change does not count.
+    """
+
+    def __init__(
+        self,
+        solver: Solver | MAPOracle,
+        noise: Noise | None = None,
+        *,
+        num_samples: int = 1,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        check_at_least_one(num_samples, "num_samples")
+        self.family = as_family(solver)
+        self.noise = NoiseSource(NoNoise() if noise is None else noise)
+        self.num_samples = num_samples
+        self.generator = generator
+
+    def forward(
+        self,
+        costs_hat: Tensor,
+        *,
+        solutions: Tensor | None = None,
+        costs: Tensor | None = None,
+        instances: Instances | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Return the loss of each row, which nothing reduces.
+
+        Args:
+            costs_hat: predicted costs, (*batch, *event), in the model's own sense.
+            solutions: y, known decisions, (*batch, *event); that they are feasible is not checked.
+            costs: c, known costs, (*batch, *event), in the model's own sense. Exactly one of the two.
+            instances: per-row data of the solver, each entry (*batch, ...).
+            generator: source of randomness for this call; it comes before the constructor's.
+
+        Returns:
+            (*batch,), in the dtype of `costs_hat`.
+        """
+        theta = theta_of(costs_hat, self.family, "costs_hat")
+        label, name = _one_label(solutions, costs)
+        check_like(label, costs_hat, name, self.family.event_dim)
+        rows = flat_instances(instances, tuple(theta.shape[: theta.ndim - self.family.event_dim]))
+        generator = self.generator if generator is None else generator
+        check_generator(generator, theta.device)
+        perturbed = self._perturbed(theta.detach(), rows, generator)
+        if name == "costs":
+            label = mean_decision(theta_of(label, self.family).to(theta), perturbed)
+        return negative_log_likelihood(theta, label.to(theta), perturbed).to(costs_hat.dtype)
+
+    def _perturbed(
+        self, theta: Tensor, instances: Mapping[str, Any] | None, generator: torch.Generator | None
+    ) -> PerturbedMAP:
+        num_samples = 1 if self.noise.noise.is_zero else self.num_samples
+        return self.noise.perturbed(self.family, theta, num_samples, instances, generator)
+
+    def extra_repr(self) -> str:
+        """Show the family and the number of samples."""
+        return f"{self.family!r}, num_samples={self.num_samples}"
+
+
+def negative_log_likelihood(theta: Tensor, label: Tensor, perturbed: PerturbedMAP) -> Tensor:
+    """Return `(1/S) sum_s <perturb(theta, eps_s), z_s> - <theta, label>`, differentiable in theta.
+
+    Args:
+        theta: (*batch, *event), always maximised.
+        label: y or t, (*batch, *event).
+        perturbed: MAP under one draw of noise.
+
+    Returns:
+        (*batch,); NaN, with gradient 0, where a solve gave no decision.
+    """
+    event_dim = perturbed.family.event_dim
+    samples = perturbed.decide(theta.detach())
+    failed = _has_nan(samples, event_dim).any(0) | _has_nan(label, event_dim)
+    values = perturbed.noise.perturb(theta, perturbed.drawn) * samples.nan_to_num(nan=0.0)
+    value = event_sum(values, event_dim).mean(0) - event_sum(theta * label.nan_to_num(nan=0.0), event_dim)
+    return torch.where(failed, torch.nan, value)
+
+
+def mean_decision(theta: Tensor, perturbed: PerturbedMAP) -> Tensor:
+    """Return the gradient by theta of `(1/S) sum_s max over z of <perturb(theta, eps_s), z>`.
+
+    For additive noise that is the mean of the perturbed decisions.
+
+    Args:
+        theta: (*batch, *event), always maximised.
+        perturbed: MAP under one draw of noise.
+
+    Returns:
+        (*batch, *event); NaN where a solve gave no decision.
+    """
+    samples = perturbed.decide(theta)
+    with torch.enable_grad():
+        point = theta.detach().requires_grad_()
+        total = (perturbed.noise.perturb(point, perturbed.drawn) * samples).sum() / len(samples)
+        (gradient,) = torch.autograd.grad(total, point)
+    return gradient
+
+
+def _has_nan(tensor: Tensor, event_dim: int) -> Tensor:
+    return tensor.isnan().flatten(tensor.ndim - event_dim).any(-1)
+
+
+def _one_label(solutions: Tensor | None, costs: Tensor | None) -> tuple[Tensor, str]:
+    if solutions is not None and costs is None:
+        return solutions, "solutions"
+    if costs is not None and solutions is None:
+        return costs, "costs"
+    given = "none" if costs is None else "both"
+    raise InvalidInputError(
+        f"ExplicitMLE learns from `solutions` or from `costs`; {given} were given. Give exactly one."
+    )

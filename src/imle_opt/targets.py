@@ -1,0 +1,258 @@
+"""Targets: where the second solve of implicit MLE goes, `theta'`, given the gradient by the decisions."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor, nn
+
+from imle_opt._checks import check_positive
+from imle_opt._perturbed import event_sum, over_event, theta_of
+from imle_opt.families import MAPOracle
+from imle_opt_solvers.errors import InvalidInputError
+
+__all__ = ["PID", "Adaptive", "Aim", "Costs", "Eq14", "FixedTarget", "Solution", "Target"]
+
+_SAME = 1e-6
+"""Decisions that differ by less are the same: solvers of linear programs round."""
+
+
+@final
+@dataclass(frozen=True)
+class Aim:
+    """What the samples are compared with: decisions at another theta, or known ones.
+
+    Args:
+        theta: theta', (S, *batch, *event), to be maximised under the same noise; None where the decisions
+            are known.
+        decisions: (*batch, *event), known beforehand, no solve needed; None where theta is given.
+        strength: lambda, the length of the step in units of the gradient, (S, *batch) or one number; 1 where
+            theta' is no step from theta.
+    """
+
+    theta: Tensor | None = None
+    decisions: Tensor | None = None
+    strength: Tensor | float = 1.0
+
+
+class Target(ABC):
+    """Chooses what the samples are compared with in the backward pass of `IMLE`.
+
+    Attributes:
+        two_sided: theta' is a step from theta, so that a step the other way (`difference="central"`) and a
+            division by its length make sense.
+    """
+
+    two_sided: ClassVar[bool]
+
+    @abstractmethod
+    def aim(self, theta: Tensor, gradient: Tensor, family: MAPOracle) -> Aim:
+        """Return where to go from theta.
+
+        Args:
+            theta: (*batch, *event), always maximised.
+            gradient: g, of the loss of each sample by the sample, (S, *batch, *event).
+            family: what maximises.
+        """
+
+    @abstractmethod
+    def observe(self, difference: Tensor, rows: Tensor, family: MAPOracle) -> None:
+        """Take note of a backward pass; for targets that adapt.
+
+        Args:
+            difference: between samples and target decisions, (S, *batch, *event).
+            rows: those that had a gradient, boolean, (S, *batch).
+            family: what maximises.
+        """
+
+
+class FixedTarget(Target, ABC):
+    """A target that does not adapt: implement `aim` and `two_sided`."""
+
+    @final
+    def observe(self, difference: Tensor, rows: Tensor, family: MAPOracle) -> None:
+        """Do nothing."""
+
+
+@final
+@dataclass(frozen=True)
+class PID(FixedTarget):
+    """A step of fixed strength against the gradient: `theta' = keep theta - strength g`.
+
+    The perturbation-based implicit differentiation of the I-MLE paper is `keep=1`. `keep=0` forgets theta and
+    follows the gradient alone.
+
+    The strength has the unit of theta over the unit of g, and has to be tuned per problem, over about three
+    orders of magnitude: too small, and no decision changes; too large, and the estimate is biased. What `g`
+    is depends on how the loss is reduced, see `Layer`. `Adaptive` does the tuning.
+
+    Args:
+        strength: lambda, positive.
+        keep: weight of theta in theta'.
+
+    Raises:
+        InvalidInputError: `strength` is not positive and finite.
+
+    Source: Niepert, Minervini and Franceschi, NeurIPS 2021, arXiv 2106.01798, Eq. 10.
+    """
+
+    strength: float
+    keep: float = 1.0
+
+    two_sided = True
+
+    def __post_init__(self) -> None:
+        check_positive(self.strength, "strength")
+
+    def aim(self, theta: Tensor, gradient: Tensor, family: MAPOracle) -> Aim:
+        """Return `keep theta - strength g`."""
+        return Aim(theta=self.keep * theta - self.strength * gradient, strength=self.strength)
+
+
+@final
+class Adaptive(Target, nn.Module):
+    """A step whose strength follows the scale of the problem and finds its own length (AIMLE).
+
+        lambda = alpha ||theta|| / ||g||       per sample and row; 0 where g is 0
+        n     <- 0.9 n + 0.1 (mean number of entries in which samples and target decisions differ)
+        alpha <- max(0, alpha + step (+1 if n < density else -1))        after each backward pass
+
+    alpha is the length of the step relative to theta, without unit, and starts at 0: the first gradient is 0,
+    and alpha grows by `step` per backward pass until about `density` entries of each decision differ, where
+    it stays, to within a few steps. Scaling the loss by a > 0 scales the gradient by exactly a (with the
+    scale "1/strength" of `IMLE`, its default). A row's gradient depends on other rows through alpha alone.
+
+    alpha and n are buffers: they are in `state_dict`, move with the model, and change only in `train()`. Rows
+    whose gradient is zero do not count in n.
+
+    Args:
+        step: of alpha per backward pass. Decisions usually start to change at an alpha of 0.01 to 1: our
+            default of 1e-3 is there within tens to hundreds of batches, and ripples by 1% or less around an
+            alpha of 0.1. The paper's 1e-4 suits runs of many thousands of batches.
+        density: how many entries should differ. 1 is the sparsest gradient that still informs every row; a
+            larger one gives less variance and more bias (the paper uses 10 for a variational autoencoder).
+        decay: weight of the past in n.
+
+    Raises:
+        InvalidInputError: an option out of its range.
+
+    Source: Minervini, Franceschi and Niepert, AAAI 2023, arXiv 2209.04862.
+    """
+
+    alpha: Tensor
+    running_density: Tensor
+    two_sided = True
+
+    def __init__(self, step: float = 1e-3, density: float = 1.0, decay: float = 0.9) -> None:
+        super().__init__()
+        check_positive(step, "step")
+        check_positive(density, "density")
+        if not 0 <= decay < 1:
+            raise InvalidInputError(f"`decay` must lie in [0, 1), not {decay!r}.")
+        self.step = step
+        self.density = density
+        self.decay = decay
+        self.register_buffer("alpha", torch.tensor(0.0))
+        self.register_buffer("running_density", torch.tensor(1.0))
+
+    def aim(self, theta: Tensor, gradient: Tensor, family: MAPOracle) -> Aim:
+        """Return `theta - lambda g` with one lambda per sample and row."""
+        norm = _event_norm(gradient, family.event_dim)
+        ratio = _event_norm(theta, family.event_dim) / torch.where(norm > 0, norm, 1)
+        strength = torch.where(norm > 0, self.alpha.to(norm) * ratio, 0).to(theta)
+        return Aim(theta=theta - over_event(strength, family.event_dim) * gradient, strength=strength)
+
+    def observe(self, difference: Tensor, rows: Tensor, family: MAPOracle) -> None:
+        """Update n and alpha, in `train()` and where some row had a gradient."""
+        if not self.training or not rows.any():
+            return
+        changed = event_sum((difference.abs() > _SAME).to(difference.dtype), family.event_dim)
+        density = changed[rows].mean().to(self.running_density)
+        self.running_density.mul_(self.decay).add_((1 - self.decay) * density)
+        upward = (self.running_density < self.density).to(self.alpha)
+        self.alpha.add_(self.step * (2 * upward - 1)).clamp_(min=0)
+
+    def extra_repr(self) -> str:
+        """Show the options."""
+        return f"step={self.step}, density={self.density}, decay={self.decay}"
+
+
+@final
+@dataclass(frozen=True)
+class Eq14(FixedTarget):
+    """The target that uses only the gradient, entry by entry: `theta'_i = -g_i`, or `theta_i` where g_i is 0.
+
+    With the Hamming loss to solutions y, `g = 1 - 2y` is never 0, theta' = 2y - 1 and its decision is y: the
+    gradient by theta is `MAP(theta) - y`, the maximum-likelihood one (Fact 1). With the regret loss `g = c`,
+    theta' = -c, and both solves share their noise: maximum likelihood against the perturb-and-MAP law of the
+    true costs (Fact 2).
+
+    Two ways in which the second breaks: entries with `c_i = 0` keep `theta_i`; and a loss that is a mean over
+    a batch makes g smaller, so that the true costs are perturbed by noise that is larger by comparison. The
+    targets `Solution` and `Costs` say what is meant and have neither; `ExplicitMLE` is the loss built on
+    them.
+
+    Source: Niepert, Minervini and Franceschi, NeurIPS 2021, arXiv 2106.01798, Eq. 14.
+    """
+
+    two_sided = False
+
+    def aim(self, theta: Tensor, gradient: Tensor, family: MAPOracle) -> Aim:
+        """Return -g, and theta where g is 0."""
+        return Aim(theta=torch.where(gradient == 0, theta, -gradient))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Solution(FixedTarget):
+    """Known decisions of one batch: nothing needs to be solved for the target.
+
+    Not the result of a solve, which is `imle_opt.Solution`.
+
+    Args:
+        solutions: y, (*batch, *event); that they are feasible is not checked.
+    """
+
+    solutions: Tensor
+
+    two_sided = False
+
+    def aim(self, theta: Tensor, gradient: Tensor, family: MAPOracle) -> Aim:
+        """Return the solutions, whatever theta and g are."""
+        _check_batch(self.solutions, theta, "solutions")
+        return Aim(decisions=self.solutions.to(theta))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Costs(FixedTarget):
+    """Known costs of one batch, to be solved under the noise of the samples: one solve per sample and row.
+
+    Args:
+        costs: c, (*batch, *event), in the model's own sense.
+    """
+
+    costs: Tensor
+
+    two_sided = False
+
+    def aim(self, theta: Tensor, gradient: Tensor, family: MAPOracle) -> Aim:
+        """Return theta' = c for a maximisation, -c for a minimisation, whatever theta and g are."""
+        _check_batch(self.costs, theta, "costs")
+        return Aim(theta=theta_of(self.costs, family).to(theta).expand_as(gradient))
+
+
+def _event_norm(tensor: Tensor, event_dim: int) -> Tensor:
+    # In double precision: squares of small gradients underflow in single.
+    return event_sum(tensor.double().square(), event_dim).sqrt()
+
+
+def _check_batch(label: Tensor, theta: Tensor, name: str) -> None:
+    if label.shape != theta.shape:
+        raise InvalidInputError(
+            f"`{name}` of the target have shape {tuple(label.shape)}, the costs given to the layer "
+            f"{tuple(theta.shape)}: a target of known {name} belongs to one batch."
+        )
