@@ -10,7 +10,7 @@ from typing import ClassVar, final
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import logsigmoid, pad
 
 from imle_opt._checks import at_least_float32, check_at_least_one, check_costs, check_positive
 from imle_opt.families._checks import check_no_instances, check_support_size
@@ -182,7 +182,11 @@ class KSubset:
         Raises:
             InvalidInputError: n < k, or too many decisions to list.
         """
-        (n,) = event_shape
+        if len(event_shape) != 1:
+            raise InvalidInputError(
+                f"`event_shape` must have 1 dimension for {self!r}, not {tuple(event_shape)}."
+            )
+        n = event_shape[0]
         self._check_size(n)
         count = math.comb(n, self.k)
         check_support_size(count, n, self)
@@ -205,15 +209,17 @@ class KSubset:
 def _suffix_tables(theta: Tensor, k: int) -> list[Tensor]:
     """Return A_1, ..., A_{n+1}: A_i is (*batch, min(n - i + 1, k) + 1), as in the docstring of `KSubset`.
 
-    The tables grow with the suffix. Padding them with large negative numbers instead would make the second
-    derivative of logaddexp NaN.
+    The tables grow with the suffix: padding them with large negative numbers would spoil derivatives.
     """
     # Zeros that depend on theta, so that k = 0 has a gradient (of zeros) too.
     table = theta.sum(-1, keepdim=True) * 0.0
     tables = [table]
     for i in reversed(range(theta.shape[-1])):
         taken = table + theta[..., i : i + 1]
-        parts = [table[..., :1], torch.logaddexp(table[..., 1:], taken[..., :-1])]
+        # logaddexp(a, b) = a - logsigmoid(a - b). The second derivative of torch.logaddexp is NaN where a and
+        # b are 90 apart in float32.
+        grown = table[..., 1:] - logsigmoid(table[..., 1:] - taken[..., :-1])
+        parts = [table[..., :1], grown]
         if table.shape[-1] <= k:
             parts.append(taken[..., -1:])
         table = torch.cat(parts, dim=-1)
