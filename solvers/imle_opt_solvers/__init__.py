@@ -32,13 +32,17 @@ from imle_opt_solvers.wrap import wrap
 if TYPE_CHECKING:
     from imle_opt_solvers import regret as regret
     from imle_opt_solvers import testing as testing
-    from imle_opt_solvers.adapters.graphs import ShortestPath, SpanningTree
     from imle_opt_solvers.engines.highs import HighsSolver
+    from imle_opt_solvers.graph import Graph
+    from imle_opt_solvers.grid import grid_graph, grid_path
     from imle_opt_solvers.linear_model import LinearModel
+    from imle_opt_solvers.shortest_path import ShortestPath
+    from imle_opt_solvers.spanning_tree import SpanningTree
 
 __all__ = [
     "CostDomain",
     "FunctionSolver",
+    "Graph",
     "HighsSolver",
     "ImleOptError",
     "InvalidInputError",
@@ -57,6 +61,8 @@ __all__ = [
     "Status",
     "Traits",
     "UnsupportedModelError",
+    "grid_graph",
+    "grid_path",
     "regret",
     "testing",
     "wrap",
@@ -65,9 +71,12 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     homes={
-        "imle_opt_solvers.adapters.graphs": ("ShortestPath", "SpanningTree"),
         "imle_opt_solvers.engines.highs": ("HighsSolver",),
+        "imle_opt_solvers.graph": ("Graph",),
+        "imle_opt_solvers.grid": ("grid_graph", "grid_path"),
         "imle_opt_solvers.linear_model": ("LinearModel",),
+        "imle_opt_solvers.shortest_path": ("ShortestPath",),
+        "imle_opt_solvers.spanning_tree": ("SpanningTree",),
     },
     modules=("regret", "testing"),
     public=__all__,

@@ -40,7 +40,7 @@ _HOMES = {
     "imle_opt.targets": ("PID", "Adaptive", "Eq14"),
     "imle_opt.layers": ("IMLE", "BlackBox", "StraightThrough"),
     "imle_opt.losses": ("ExplicitMLE", "HammingLoss", "RegretLoss"),
-    "imle_opt.expectation": ("expectation", "pathwise"),
+    "imle_opt.expectations": ("expectation", "pathwise"),
     "imle_opt.training": ("FitResult", "fit"),
     "imle_opt.estimator": ("PredictThenOptimize",),
 }

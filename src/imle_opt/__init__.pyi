@@ -9,8 +9,8 @@ from imle_opt import targets as targets
 from imle_opt import training as training
 from imle_opt.calibration import calibrate_temperature as calibrate_temperature
 from imle_opt.estimator import PredictThenOptimize as PredictThenOptimize
-from imle_opt.expectation import expectation as expectation
-from imle_opt.expectation import pathwise as pathwise
+from imle_opt.expectations import expectation as expectation
+from imle_opt.expectations import pathwise as pathwise
 from imle_opt.families import Categorical as Categorical
 from imle_opt.families import KSubset as KSubset
 from imle_opt.families import Polytope as Polytope
