@@ -1,4 +1,4 @@
-# The public surface: what is not listed here may change without notice. A test holds it to the run-time names.
+# The public surface: what is not listed here may change without notice. A test holds the run time to it.
 from imle_opt import families as families
 from imle_opt import layers as layers
 from imle_opt import losses as losses
