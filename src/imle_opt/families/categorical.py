@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import final
 
 import torch
 from torch import Tensor
@@ -34,13 +34,17 @@ class Categorical:
     """
 
     event_dim: int = 1
-    sign: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
         if self.event_dim < 1:
             raise InvalidInputError(
                 f"`event_dim` must be at least 1, not {self.event_dim!r}: the last dimension is the classes."
             )
+
+    @property
+    def sign(self) -> float:
+        """+1: there is no sense, costs are logits."""
+        return 1.0
 
     def map(self, theta: Tensor, *, instances: Instances | None = None, deterministic: bool = True) -> Tensor:
         """Return the largest entry of each row as a one; among equals the lower index wins.

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import final
 
 import torch
 from torch import Tensor
@@ -46,12 +46,20 @@ class KSubset:
     """
 
     k: int
-    event_dim: ClassVar[int] = 1
-    sign: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
         if self.k < 0:
             raise InvalidInputError(f"`k` must not be negative, not {self.k!r}.")
+
+    @property
+    def event_dim(self) -> int:
+        """1: the last dimension of theta is the n entries."""
+        return 1
+
+    @property
+    def sign(self) -> float:
+        """+1: there is no sense, costs are logits."""
+        return 1.0
 
     def map(self, theta: Tensor, *, instances: Instances | None = None, deterministic: bool = True) -> Tensor:
         """Return the k largest entries as ones; among equals the lower index wins.
