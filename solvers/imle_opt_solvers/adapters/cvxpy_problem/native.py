@@ -181,13 +181,10 @@ class CvxpySolver(Solver):
                 continue
             self._local.compiled = compiled
             return name
-        advice = (
-            " Install a solver for mixed-integer problems with quadratic or conic parts, for example with "
-        )
-        advice += "`pip install pyscipopt`."
+        mixed = " Solvers such as SCIP (`pip install pyscipopt`) take mixed-integer quadratic and conic ones."
         raise UnsupportedModelError(
             f"None of {', '.join(candidates)} takes this cvxpy problem ({'; '.join(refusals)}). Installed are "
-            f"{', '.join(installed)}.{advice if self._template.problem.is_mixed_integer() else ''}"
+            f"{', '.join(installed)}.{mixed if self._template.problem.is_mixed_integer() else ''}"
         )
 
 
