@@ -29,8 +29,9 @@ def problem_of(model):
         )
         for column in range(model.num_columns)
     ]
-    backwards = reversed(list(zip(variables, model.total_costs(np.full(model.predicted.shape, 0.5).ravel()))))
-    problem += pulp.lpSum(cost * variable for variable, cost in backwards) + model.offset
+    costs = model.total_costs(np.full(len(model.predicted.columns), 0.5))
+    backwards = reversed(range(model.num_columns))
+    problem += pulp.lpSum(costs[column] * variables[column] for column in backwards) + model.offset
     for row in range(model.num_rows):
         entries = slice(model.row_starts[row], model.row_starts[row + 1])
         pairs = zip(model.row_columns[entries], model.row_values[entries], strict=True)

@@ -181,10 +181,10 @@ class CvxpySolver(Solver):
                 continue
             self._local.compiled = compiled
             return name
-        mixed = " Solvers such as SCIP (`pip install pyscipopt`) take mixed-integer quadratic and conic ones."
+        mixed = " SCIP (`pip install pyscipopt`) takes mixed-integer quadratic and conic ones."
         raise UnsupportedModelError(
-            f"None of {', '.join(candidates)} takes this cvxpy problem ({'; '.join(refusals)}). Installed are "
-            f"{', '.join(installed)}.{mixed if self._template.problem.is_mixed_integer() else ''}"
+            f"None of {', '.join(candidates)} takes this cvxpy problem ({'; '.join(refusals)}). Installed "
+            f"are {', '.join(installed)}.{mixed if self._template.problem.is_mixed_integer() else ''}"
         )
 
 
