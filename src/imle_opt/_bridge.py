@@ -91,6 +91,5 @@ def _array(value: object) -> object:
         return (tensor.double() if tensor.is_floating_point() else tensor).numpy()
     if isinstance(value, Mapping):
         return _arrays(cast("Mapping[str, Any]", value))
-    if isinstance(value, (list, tuple)):
-        return [_array(item) for item in cast("list[object]", value)]
-    return value
+    # Not tuples: those are node labels.
+    return [_array(item) for item in cast("list[object]", value)] if isinstance(value, list) else value

@@ -129,9 +129,10 @@ class Adaptive(Target, nn.Module):
     whose gradient is zero do not count in n.
 
     Args:
-        step: of alpha per backward pass. Decisions usually start to change at an alpha of 0.01 to 1: our
-            default of 1e-3 is there within tens to hundreds of batches, and ripples by 1% or less around an
-            alpha of 0.1. The paper's 1e-4 suits runs of many thousands of batches.
+        step: of alpha per backward pass, which sets how soon alpha is there and how much it ripples. On
+            5-subsets of 20 items alpha settles at 0.1, with our default of 1e-3 after about 100 batches and to
+            within 15%, with the paper's 1e-4 after about 1,000 and to within 3%. The default suits data sets
+            of thousands of rows, the smaller step runs of many thousands of batches.
         density: how many entries should differ. 1 is the sparsest gradient that still informs every row; a
             larger one gives less variance and more bias (the paper uses 10 for a variational autoencoder).
         decay: weight of the past in n.
