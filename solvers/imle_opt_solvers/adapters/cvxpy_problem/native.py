@@ -301,6 +301,6 @@ def _rounded(variable: Any, value: FloatArray) -> FloatArray:
     for attribute, where in (("boolean", variable.boolean_idx), ("integer", variable.integer_idx)):
         if variable.attributes[attribute] is True:
             return np.round(value)
-        for index in where:
-            value[tuple(index)] = np.round(value[tuple(index)])
+        if len(where):  # one sequence of coordinates per dimension
+            value[tuple(where)] = np.round(value[tuple(where)])
     return value
