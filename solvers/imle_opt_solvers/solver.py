@@ -6,9 +6,11 @@ import copy
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Self, final, get_args
+from types import MappingProxyType
+from typing import ClassVar, Self, final, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -64,6 +66,9 @@ class Solver(ABC):
         on_failure: what `solve` does with rows that are not proven optimal: `"raise"` a `SolveError`, return
             the `"incumbent"` where there is one (NaN elsewhere), or `"nan"` in all of them.
     """
+
+    failure_advice: ClassVar[Mapping[Status, str]] = MappingProxyType({})
+    """What a `SolveError` advises to do about a status, where this kind of solver knows better."""
 
     def __init__(
         self,
@@ -181,7 +186,7 @@ class Solver(ABC):
         if not failed:
             return solution
         if self.on_failure == "raise":
-            raise SolveError(_failure_message(solution, failed), failed, solution)
+            raise SolveError(_failure_message(solution, failed, self.failure_advice), failed, solution)
         if self.on_failure == "incumbent":
             return solution
         decisions, objectives = solution.decisions.copy(), solution.objectives.copy()
@@ -200,11 +205,11 @@ _ADVICE = {
 }
 
 
-def _failure_message(solution: Solution, failed: tuple[int, ...]) -> str:
+def _failure_message(solution: Solution, failed: tuple[int, ...], own: Mapping[Status, str]) -> str:
     counts = Counter(solution.statuses[row] for row in failed)
     shown = ", ".join(f"row {row}: {solution.statuses[row].value}" for row in failed[:5])
     more = f", and {len(failed) - 5} more" if len(failed) > 5 else ""
-    advice = "; ".join(f"{status.value}: {_ADVICE[status]}" for status in counts)
+    advice = "; ".join(f"{status.value}: {own.get(status, _ADVICE[status])}" for status in counts)
     return (
         f"{len(failed)} of {len(solution.statuses)} rows have no proven optimum ({shown}{more}). "
         f"What to do: {advice}. The other rows are in this error's `solution`."
