@@ -47,16 +47,39 @@ def _flatten(value: object, batch: tuple[int, ...], key: str) -> object:
 
 
 def per_row_array(value: object) -> NDArray[Any]:
-    """Return `value` as an array; a sequence of objects (graphs, node labels) becomes one of dtype object."""
-    if isinstance(value, np.ndarray) or not isinstance(value, Sequence) or isinstance(value, str):
+    """Return `value` as an array.
+
+    Graphs, strings and tuples (node labels) are single objects: a list of them, nested as the batch is,
+    becomes an array of dtype object of the same nesting.
+    """
+    if isinstance(value, (int, float, str, np.generic)) or hasattr(value, "__array__"):
         return np.asarray(value)
-    if all(isinstance(item, (int, float, np.generic, Sequence, np.ndarray)) for item in value) and not any(
-        isinstance(item, (str, tuple)) for item in value
-    ):
+    if not isinstance(value, Sequence):
+        return _object_array([value], ())
+    leaves, shape = _nested(list(value))
+    numeric = all(isinstance(leaf, (int, float, np.generic)) or hasattr(leaf, "__array__") for leaf in leaves)
+    if numeric and len({getattr(leaf, "shape", ()) for leaf in leaves}) <= 1:
         return np.asarray(value)
-    objects = np.empty(len(value), dtype=object)
-    objects[:] = value
-    return objects
+    return _object_array(leaves, shape)
+
+
+def _nested(items: object) -> tuple[list[object], tuple[int, ...]]:
+    """Return the leaves of nested lists in row-major order, and their shape; a ragged part is a leaf."""
+    if not isinstance(items, list):
+        return [items], ()
+    parts = [_nested(item) for item in items]
+    shapes = {shape for _, shape in parts}
+    if len(shapes) > 1:
+        return list(items), (len(items),)
+    inner = shapes.pop() if shapes else ()
+    return [leaf for leaves, _ in parts for leaf in leaves], (len(parts), *inner)
+
+
+def _object_array(leaves: list[object], shape: tuple[int, ...]) -> NDArray[Any]:
+    array = np.empty(len(leaves), dtype=object)
+    for position, leaf in enumerate(leaves):  # one by one: numpy would iterate over a graph
+        array[position] = leaf
+    return array.reshape(shape)
 
 
 def repeat_instances(instances: Instances, times: int) -> dict[str, Any]:
