@@ -27,11 +27,12 @@ __all__ = ["CbcSolver"]
 _STATUSES = {
     "Optimal": Status.OPTIMAL,
     "Infeasible": Status.INFEASIBLE,
-    "Integer": Status.INFEASIBLE,  # "Integer infeasible"
+    "Integer infeasible": Status.INFEASIBLE,
     "Unbounded": Status.UNBOUNDED,
-    "Stopped": Status.LIMIT,
+    "Stopped on difficulties": Status.ERROR,
+    "Stopped on": Status.LIMIT,
 }
-"""The first word of CBC's solution file; every other word is an error."""
+"""How CBC's solution file starts, the longer text first; every other start is an error."""
 
 _FEASIBILITY_TOLERANCE = 1e-6
 _COST_EXPONENT = 10
@@ -118,11 +119,13 @@ class CbcSolver(Solver):
         if bounds.crossed:
             return _Answer(Status.INFEASIBLE)
         answer = self._run(costs, bounds, folder)
-        if answer.status not in (Status.INFEASIBLE, Status.UNBOUNDED):
+        if answer.status not in (Status.INFEASIBLE, Status.UNBOUNDED, Status.ERROR):
             return answer
-        # Presolve does not tell the two apart. Without costs nothing is unbounded.
+        # CBC does not tell these apart for sure. Without costs nothing is unbounded.
         without_costs = self._run(np.zeros_like(costs), bounds, folder).status
-        return _Answer(Status.UNBOUNDED if without_costs is Status.OPTIMAL else without_costs)
+        if without_costs is Status.OPTIMAL and answer.status is not Status.ERROR:
+            return _Answer(Status.UNBOUNDED)
+        return _Answer(without_costs if without_costs is Status.INFEASIBLE else Status.ERROR)
 
     def _run(self, costs: FloatArray, bounds: ModelBounds, folder: Path) -> _Answer:
         model, text, binary = (folder / name for name in ("model.mps", "answer.txt", "answer.bin"))
@@ -161,7 +164,7 @@ class CbcSolver(Solver):
     def _read(self, text: Path, binary: Path, log: str, bounds: ModelBounds) -> _Answer:
         with text.open(encoding="ascii", errors="replace") as lines:
             first = lines.readline()
-        status = _STATUSES.get(first.split(" ", 1)[0], Status.ERROR)
+        status = next((known for start, known in _STATUSES.items() if first.startswith(start)), Status.ERROR)
         if status not in (Status.OPTIMAL, Status.LIMIT):
             return _Answer(status)
         objective, values = _read_binary(binary)
