@@ -433,3 +433,11 @@ def test_outputs_name_both_ratios():
     summary = report.summary()
     assert summary["normalized_regret_ratio_of_sums"] == summary["normalized_regret_mean_of_ratios"] == 1.0
     assert summary["engine"] == "pool"
+
+
+def test_equal_sums_in_another_order_are_no_regret():
+    decisions = [[1.0, 1, 0], [0, 0, 1]]
+    assert 0.1 + 0.2 != 0.3
+    report = evaluate(PoolSolver(decisions, "min"), [[0.0, 0, 1]], [[0.1, 0.2, 0.3]])
+    assert report.hamming_distances[0] == 3
+    assert report.regrets[0] == 0

@@ -52,7 +52,8 @@ def evaluate(
 ) -> RegretReport:
     """Measure the regret of deciding by `predicted_costs`, per instance and aggregated.
 
-    A regret within the tolerance below zero is rounding, reported as 0. The tolerance of a row is
+    A regret within the tolerance below zero, or within rounding of zero, is reported as 0. The tolerance of a
+    row is
 
         tolerance * (sum_i |c_i| max(|z(c_hat)_i|, |z(c)_i|) + max_i |c_i| + |fixed part|),
 
@@ -176,12 +177,13 @@ def _compare(
     tolerances = tolerance * decided.magnitude(true_rows, best) + decided.uncertainty
     regrets = -solver.sense.sign * (achieved - optimal)
     _refuse_negative(regrets, tolerances + _proven_slack(best_solution), achieved, optimal, solver)
+    rounding = true_rows.shape[1] * np.finfo(np.float64).eps * decided.magnitude(true_rows, best)
     unproven = {*_unproven_rows(decided_solution, tolerance), *_unproven_rows(best_solution, tolerance)}
     return RegretReport(
         sense=solver.sense,
         engine=solver.traits.engine,
         proves_optimality=solver.traits.exact,
-        regrets=np.maximum(regrets, 0.0).reshape(batch),
+        regrets=np.where(regrets <= rounding, 0.0, regrets).reshape(batch),
         worst_case_regrets=None,
         achieved_objectives=achieved.reshape(batch),
         optimal_objectives=optimal.reshape(batch),
