@@ -1,0 +1,175 @@
+"""The MODEL argument of the command line, turned into a solver.
+
+    knapsack.mps  route.lp  plan.mps.gz      a model file
+    path/to/file.py:name                     what the Python file calls `name`
+    package.module:name                      the same of an importable module
+    grid-path:12x12                          built in: the cheapest path from corner to corner of a grid of
+                                             cells, over 8 neighbours; each cell that it enters is paid, and
+                                             both ends
+
+A name may be a model that `wrap` takes, a `Solver`, or a function without arguments that returns either.
+Naming a Python file runs it, as `python file.py` would; model files are only read. Torch is not needed here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+import traceback
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from imle_opt_solvers import Limits, ModelError, ShortestPath, Solver, wrap
+
+__all__ = ["load_solver"]
+
+_MODEL_FILES = (".mps", ".lp", ".gz")
+_GRID = re.compile(r"grid-path:(\d+)x(\d+)")
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+_FORMS = "a model file (.mps, .lp, .gz), path/to/file.py:name, package.module:name, or grid-path:12x12"
+
+
+def load_solver(
+    spec: str,
+    *,
+    variables: Sequence[str] | None = None,
+    engine: str = "auto",
+    limits: Limits | None = None,
+) -> Solver:
+    """Return the solver that a MODEL argument names.
+
+    Args:
+        spec: see the module's first lines.
+        variables: names of the variables whose costs are predicted; None: the model's own choice, see `wrap`.
+        engine: as for `wrap`.
+        limits: as for `wrap`.
+
+    Raises:
+        ModelError: no such file, module or name; code that fails; or what `wrap` refuses.
+        InvalidInputError: options that this kind of model does not take.
+    """
+    grid = _GRID.fullmatch(spec)
+    if grid is not None:
+        return _wrapped(_grid_path(int(grid[1]), int(grid[2])), variables, engine, limits)
+    if spec.lower().endswith(_MODEL_FILES):
+        return _wrapped(spec, variables, engine, limits)
+    place, _, name = spec.rpartition(":")
+    if not place or not name.isidentifier():
+        raise _unknown_form(spec)
+    module = _run_file(Path(place)) if place.endswith(".py") else _import(place)
+    model = _look_up(module, name, place)
+    if inspect.isroutine(model):
+        model = _call(model, spec)
+    return _wrapped(model, variables, engine, limits)
+
+
+def _wrapped(model: Any, variables: Sequence[str] | None, engine: str, limits: Limits | None) -> Solver:
+    return wrap(model, None if variables is None else list(variables), engine=engine, limits=limits)
+
+
+def _grid_path(height: int, width: int) -> Solver:
+    """Return the cheapest path from the top left cell to the bottom right one, over 8 neighbours."""
+    if height * width < 2:
+        raise ModelError(f"grid-path:{height}x{width} has no path: make it 1x2 or larger.")
+    cells = np.arange(height * width).reshape(height, width)
+    neighbours = (
+        (cells[:, :-1], cells[:, 1:]),
+        (cells[:-1], cells[1:]),
+        (cells[:-1, :-1], cells[1:, 1:]),
+        (cells[:-1, 1:], cells[1:, :-1]),
+    )
+    edges = np.concatenate([np.stack([a.ravel(), b.ravel()], axis=1) for a, b in neighbours])
+    ends = 0, height * width - 1
+    return ShortestPath(edges, *ends, directed=False, costs_on="vertices", shape=(height, width))
+
+
+def _unknown_form(spec: str) -> ModelError:
+    if spec.endswith(".py"):
+        return ModelError(f"MODEL {spec!r} does not say which model of the file: write {spec}:name.")
+    return ModelError(f"MODEL {spec!r} is none of: {_FORMS}.")
+
+
+def _run_file(path: Path) -> ModuleType:
+    """Run a Python file as a module; its folder joins `sys.path`, as it does for a script."""
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file.")
+    name = f"imle_opt_model_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ModelError(f"{path}: cannot be loaded as Python code.")
+    module = importlib.util.module_from_spec(spec)
+    _prefer(path.resolve().parent)
+    sys.modules[name] = module
+    with _user_code(str(path)):
+        spec.loader.exec_module(module)
+    return module
+
+
+def _import(name: str) -> ModuleType:
+    _prefer(Path.cwd())
+    with _user_code(f"module {name!r}"):
+        return importlib.import_module(name)
+
+
+def _prefer(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+
+def _look_up(module: ModuleType, name: str, place: str) -> Any:
+    try:
+        return getattr(module, name)
+    except AttributeError as error:
+        imported = (ModuleType, type)
+        own = [
+            key for key, value in vars(module).items() if key[0] != "_" and not isinstance(value, imported)
+        ]
+        shown = ", ".join(own[:8]) or "nothing that could be one"
+        raise ModelError(f"{place} has no {name!r}. It has {shown}.") from error
+
+
+def _call(function: Any, spec: str) -> Any:
+    parameters = inspect.signature(function).parameters.values()
+    required = [each.name for each in parameters if each.default is each.empty and each.kind not in _VARIADIC]
+    if required:
+        raise ModelError(
+            f"{spec} is a function of {', '.join(required)}: MODEL takes a function without arguments that "
+            f"returns a model. If it maps costs to a decision, name a FunctionSolver(function, shape, sense)."
+        )
+    with _user_code(spec):
+        return function()
+
+
+@contextlib.contextmanager
+def _user_code(where: str) -> Generator[None]:
+    """Turn whatever the user's code raises into one error with its line; keep its prints off stdout."""
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    except (Exception, SystemExit) as error:  # any code may raise anything
+        raise ModelError(f"{where} fails{_line(error)}: {_reason(error)}") from error
+
+
+def _line(error: BaseException) -> str:
+    """Return where in the user's own code the error passed through, as far as it is known."""
+    if isinstance(error, SyntaxError):
+        return f" in line {error.lineno}"
+    for frame in traceback.extract_tb(error.__traceback__):
+        if frame.filename not in (__file__, importlib.__file__) and not frame.filename.startswith("<"):
+            return f" in line {frame.lineno} of {Path(frame.filename).name}"
+    return ""
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"it ends the process, exit({error.code!r}). Put that under `if __name__ == '__main__':`."
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
