@@ -90,7 +90,7 @@ class HighsSolver(Solver):
         objectives = np.full(rows, np.nan)
         for row, result in enumerate(results):
             if result.values is not None:
-                decisions[row] = result.values[self.model.predicted.columns]
+                decisions[row] = result.values[self.model.predicted.columns] + 0.0  # no negative zeros
                 objectives[row] = self.model.total_costs(costs[row]) @ result.values + self.model.offset
         return Solution(
             decisions.reshape(rows, *self.shape),
