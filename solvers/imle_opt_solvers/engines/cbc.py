@@ -123,9 +123,9 @@ class CbcSolver(Solver):
             return answer
         # CBC does not tell these apart for sure. Without costs nothing is unbounded.
         without_costs = self._run(np.zeros_like(costs), bounds, folder).status
-        if without_costs is Status.OPTIMAL and answer.status is not Status.ERROR:
-            return _Answer(Status.UNBOUNDED)
-        return _Answer(without_costs if without_costs is Status.INFEASIBLE else Status.ERROR)
+        if without_costs.has_decision:
+            return _Answer(Status.ERROR if answer.status is Status.ERROR else Status.UNBOUNDED)
+        return _Answer(without_costs)
 
     def _run(self, costs: FloatArray, bounds: ModelBounds, folder: Path) -> _Answer:
         model, text, binary = (folder / name for name in ("model.mps", "answer.txt", "answer.bin"))
