@@ -107,7 +107,7 @@ def test_grid_path_is_the_cheapest_over_eight_neighbours():
     solver = load_solver("grid-path:3x4")
     assert solver.shape == (3, 4)
     assert solver.sense is Sense.MIN
-    costs = np.random.default_rng(0).uniform(0.1, 2, (5, 3, 4))
+    costs = 10 ** np.random.default_rng(0).uniform(-2, 1, (25, 3, 4))  # far apart, so that detours pay
     graph = nx.Graph()
     cells = list(itertools.product(range(3), range(4)))
     graph.add_edges_from(
