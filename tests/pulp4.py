@@ -2,8 +2,8 @@
 """A stand-in for PuLP 4, which needs Python 3.12: the part of its interface that reading a model touches.
 
 Made after PuLP 4.2.0: problems own their variables and number them from 0; every access makes a new wrapper,
-which equals another by its number alone; constraints and objective are lists of terms and not dicts; bounds that
-are missing read as infinities; comparing a variable with a number builds an expression.
+which equals another by its number alone; constraints and objective are lists of terms and not dicts; bounds
+that are missing read as infinities; comparing a variable with a number builds an expression.
 """
 
 from __future__ import annotations
