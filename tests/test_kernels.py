@@ -84,7 +84,7 @@ def test_a_cycle_that_is_zero_but_for_rounding_is_no_negative_cycle():
     graph = Graph.from_edges([[0, 1], [1, 2], [2, 3], [3, 1], [2, 4]], directed=True)
     region = compile_region(graph, "edges")
     rng = np.random.default_rng(0)
-    steps = rng.uniform(-1, 1, (500, 2))
+    steps = rng.normal(size=(500, 2))
     costs = np.column_stack([np.full(500, 1e3), steps, -(steps[:, 0] + steps[:, 1]), np.full(500, 1e-3)])
     ends = np.zeros(500, dtype=np.int64), np.full(500, 4)
     decisions, codes = shortest_path.bellman_ford(costs, region.arcs, *ends, False)

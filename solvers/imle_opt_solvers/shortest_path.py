@@ -70,7 +70,7 @@ class ShortestPath(Solver):
         num_nodes: with an array of edges: the number of nodes; None for the largest plus one.
         negative: what to do with negative costs on a graph with cycles; see above.
         engine: `"kernel"` (also `"auto"`) runs compiled code on arrays, the whole batch in one call;
-            `"native"` calls NetworkX row by row, which is some hundred times slower.
+            `"native"` calls NetworkX row by row, which is 20 to 200 times slower.
         on_failure: see `Solver`.
 
     Raises:

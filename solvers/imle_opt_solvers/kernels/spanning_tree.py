@@ -31,10 +31,8 @@ def prim(costs: FloatArray, arcs: Arcs) -> FloatArray:
     distances = np.empty(num_nodes)
     edges = np.empty(num_nodes, dtype=np.int64)
     waiting = np.empty(num_nodes, dtype=np.int64)
-    joined = np.empty(num_nodes, dtype=np.bool_)
     for row in range(costs.shape[0]):
         distances[:] = np.inf
-        joined[:] = False
         for node in range(num_nodes):
             waiting[node] = node
         for left in range(num_nodes, 0, -1):
@@ -44,13 +42,12 @@ def prim(costs: FloatArray, arcs: Arcs) -> FloatArray:
                     place = other
             node = waiting[place]
             waiting[place] = waiting[left - 1]
-            joined[node] = True
             if distances[node] < np.inf:  # else it starts a new component
                 decisions[row, edges[node]] = 1.0
             for arc in range(arcs.starts[node], arcs.starts[node + 1]):
                 head = arcs.heads[arc]
                 cost = costs[row, arcs.entries[arc]]
-                if not joined[head] and cost < distances[head]:
+                if cost < distances[head]:  # where `head` has joined, no one looks again
                     distances[head] = cost
                     edges[head] = arcs.entries[arc]
     return decisions
