@@ -59,10 +59,12 @@ SURFACE = {
     "SumOfGamma",
     "Traits",
     "UnsupportedModelError",
+    "ValidationRegret",
     "calibrate_temperature",
     "expectation",
     "fit",
     "pathwise",
+    "predict_costs",
     "wrap",
 }
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from imle_opt_solvers.linear_model import LinearModel
     from imle_opt_solvers.shortest_path import ShortestPath
     from imle_opt_solvers.spanning_tree import SpanningTree
+    from imle_opt_solvers.timed_solver import TimedSolver
 
 __all__ = [
     "CostDomain",
@@ -59,6 +60,7 @@ __all__ = [
     "Solver",
     "SpanningTree",
     "Status",
+    "TimedSolver",
     "Traits",
     "UnsupportedModelError",
     "grid_graph",
@@ -77,6 +79,7 @@ __getattr__, __dir__ = lazy_names(
         "imle_opt_solvers.linear_model": ("LinearModel",),
         "imle_opt_solvers.shortest_path": ("ShortestPath",),
         "imle_opt_solvers.spanning_tree": ("SpanningTree",),
+        "imle_opt_solvers.timed_solver": ("TimedSolver",),
     },
     modules=("regret", "testing"),
     public=__all__,

@@ -41,7 +41,7 @@ _HOMES = {
     "imle_opt.layers": ("IMLE", "BlackBox", "StraightThrough"),
     "imle_opt.losses": ("ExplicitMLE", "HammingLoss", "RegretLoss"),
     "imle_opt.expectations": ("expectation", "pathwise"),
-    "imle_opt.training": ("FitResult", "fit"),
+    "imle_opt.training": ("FitResult", "ValidationRegret", "fit", "predict_costs"),
     "imle_opt.estimator": ("PredictThenOptimize",),
 }
 _MODULES = ("families", "layers", "losses", "noise", "regret", "solvers", "targets", "training")

@@ -29,7 +29,9 @@ from imle_opt.targets import PID as PID
 from imle_opt.targets import Adaptive as Adaptive
 from imle_opt.targets import Eq14 as Eq14
 from imle_opt.training import FitResult as FitResult
+from imle_opt.training import ValidationRegret as ValidationRegret
 from imle_opt.training import fit as fit
+from imle_opt.training import predict_costs as predict_costs
 from imle_opt_solvers import CostDomain as CostDomain
 from imle_opt_solvers import FunctionSolver as FunctionSolver
 from imle_opt_solvers import ImleOptError as ImleOptError
