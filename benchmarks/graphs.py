@@ -10,6 +10,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from typing import Literal
 
 import networkx as nx
 import numpy as np
@@ -19,7 +20,7 @@ from imle_opt_solvers.solver import Solver
 from imle_opt_solvers.spanning_tree import SpanningTree
 
 ROWS = 320
-SOLVERS: dict[str, Callable[[str], Solver]] = {
+SOLVERS: dict[str, Callable[[Literal["kernel", "native"]], Solver]] = {
     "path 12x12, 8 neighbours, vertex costs": lambda engine: grid_path(engine=engine),
     "path 12x12, 4 neighbours, edge costs": lambda engine: grid_path(
         neighbours=4, costs_on="edges", engine=engine
