@@ -9,8 +9,8 @@ import numpy as np
 
 import linear_models as models
 from imle_opt_solvers import Limits, wrap
-from imle_opt_solvers.reference import enumerate_linear_model
 from imle_opt_solvers.testing import SolverCase
+from oracles import optimum_of
 
 COVARIANCE = np.array([[2.0, 0.5, 0.1], [0.5, 1.0, -0.3], [0.1, -0.3, 0.5]])
 
@@ -79,7 +79,7 @@ def case(build, engine, **more):
     return SolverCase(
         name=f"cvxpy-{engine}-{build.__name__}",
         make_solver=lambda: wrap(problem_of(build()), engine=engine),
-        optimum=enumerate_linear_model(model).optimum,
+        optimum=optimum_of(build),
         draw_costs=normal(model.predicted.shape),
         **more,
     )

@@ -13,6 +13,7 @@ import linear_models as models
 from imle_opt_solvers import Limits, wrap
 from imle_opt_solvers.reference import enumerate_linear_model
 from imle_opt_solvers.testing import InstanceCase, SolverCase
+from oracles import optimum_of
 
 
 def mps_of(model):
@@ -118,11 +119,10 @@ def right_hand_sides():
 
 def case(build, suffix, engine, **more):
     model = build()
-    oracle = enumerate_linear_model(model)
     return SolverCase(
         name=f"file-{engine}-{build.__name__}{suffix}",
         make_solver=lambda: solver_of(build(), suffix, engine),
-        optimum=oracle.optimum,
+        optimum=optimum_of(build),
         draw_costs=lambda rng, rows: rng.normal(size=(rows, *model.predicted.shape)),
         **more,
     )

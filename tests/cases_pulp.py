@@ -11,6 +11,7 @@ import linear_models as models
 from imle_opt_solvers import Limits, wrap
 from imle_opt_solvers.reference import enumerate_linear_model
 from imle_opt_solvers.testing import InstanceCase, SolverCase
+from oracles import optimum_of
 
 
 def problem_of(model):
@@ -114,13 +115,11 @@ def capacities(rows):
 
 
 def case(name, build, engine, **more):
-    oracle = enumerate_linear_model(build())
     return SolverCase(
         name=f"pulp-{engine}-{name}",
         make_solver=lambda: solver_of(build(), engine),
-        optimum=oracle.optimum,
+        optimum=optimum_of(build),
         draw_costs=normal(build().predicted.shape),
-        feasible=oracle.contains if build().is_mixed_integer else None,
         **more,
     )
 
@@ -140,11 +139,7 @@ def cases_of(engine):
         ),
         case("assignment", models.assignment, engine),
         case("polygon", models.polygon, engine, rival=lambda: solver_of(models.polygon(), other)),
-        replace(
-            case("facility-location", models.facility_location, engine),
-            feasible=None,
-            watch=lambda: watched(engine),
-        ),
+        case("facility-location", models.facility_location, engine, watch=lambda: watched(engine)),
     )
 
 

@@ -1,8 +1,8 @@
 """Model files: `.mps` and `.lp`, gzipped too, read by HiGHS. Nothing in a file is ever executed.
 
 What the formats leave open is read as HiGHS reads it: an integer variable of an MPS file without bounds lies
-in [0, 1]; free rows are dropped. One thing is added: PuLP marks a maximisation in a comment of its MPS files
-(`*SENSE:Maximize`) and nowhere else, and this comment is heeded.
+in [0, 1]; free rows are dropped. One thing is added: HiGHS minimises where an MPS file asks for a maximum in
+a comment (`*SENSE:Maximize`, all that PuLP writes) or as `OBJSENSE MAXIMIZE` on one line; both are heeded.
 
 Order of the variables: that of the file's columns (MPS), or of first appearance (LP).
 """
@@ -10,6 +10,7 @@ Order of the variables: that of the file's columns (MPS), or of first appearance
 from __future__ import annotations
 
 import gzip
+import itertools
 import os
 import shutil
 import tempfile
@@ -29,7 +30,6 @@ __all__ = ["read"]
 
 _FORMATS = (".mps", ".lp", ".mps.gz", ".lp.gz")
 _INTEGRALITY = {highspy.HighsVarType.kContinuous: False, highspy.HighsVarType.kInteger: True}
-_PULP_MAXIMISES = "*SENSE:Maximize"
 
 
 def read(path: str | os.PathLike[str], variables: object = None) -> LinearModel:
@@ -55,7 +55,7 @@ def read(path: str | os.PathLike[str], variables: object = None) -> LinearModel:
         private = Path(folder) / f"model{suffix.removesuffix('.gz')}"
         _unpack(Path(shown).expanduser(), private, gzipped=suffix.endswith(".gz"))
         model = _parse(private, Path(folder) / "log.txt", shown)
-        maximises = _pulp_maximises(private)
+        maximises = private.suffix == ".mps" and _says_maximise(private)
     return _linear_model(model, maximises, variables, shown)
 
 
@@ -91,10 +91,14 @@ def _reason(log: Path) -> str:
     return "; ".join(reasons) or "it finds no variables, or a syntax that it does not know"
 
 
-def _pulp_maximises(file: Path) -> bool:
-    """Whether PuLP has written the file for a maximisation."""
+def _says_maximise(file: Path) -> bool:
+    """Whether an MPS file asks for a maximum in one of the ways that HiGHS passes over."""
     with file.open(encoding="utf-8", errors="replace") as lines:
-        return next(lines, "").strip() == _PULP_MAXIMISES
+        for line in itertools.takewhile(lambda line: line.split() != ["ROWS"], lines):
+            words = line.upper().split()
+            if words == ["*SENSE:MAXIMIZE"] or (words[:1] == ["OBJSENSE"] and "MAX" in line.upper()):
+                return True
+    return False
 
 
 def _linear_model(model: Any, maximises: bool, variables: object, shown: str) -> LinearModel:
