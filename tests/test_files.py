@@ -233,7 +233,7 @@ def test_files_that_are_no_models(tmp_path, build, error, message):
 
 
 def test_unknown_names(tmp_path):
-    with pytest.raises(ModelError, match="'nope', which is not a variable.*It has 6: x0, x1"):
+    with pytest.raises(ModelError, match=r"'nope', which is not a variable.*It has 6: x0, x1"):
         wrap(write(tmp_path, models.knapsack(), ".mps"), ["x0", "nope"])
     with pytest.raises(ModelError, match="names '3', which is not a variable"):
         wrap(write(tmp_path, models.knapsack(), ".mps"), [3])
