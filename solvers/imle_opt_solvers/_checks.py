@@ -36,7 +36,7 @@ def as_real_array(values: ArrayLike, name: str) -> FloatArray:
     array = np.asarray(values)
     if array.dtype.kind not in "fiub":
         raise InvalidInputError(f"`{name}` must hold real numbers, not dtype {array.dtype}.")
-    return np.ascontiguousarray(array, dtype=np.float64)
+    return np.asarray(array, dtype=np.float64, order="C")
 
 
 def check_finite(array: FloatArray, name: str, row_rank: int) -> None:

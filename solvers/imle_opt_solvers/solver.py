@@ -132,7 +132,7 @@ class Solver(ABC):
         solution = self.solve_rows(rows, flat, deterministic) if len(rows) else _empty(self.shape)
         solution = self._apply_failure_policy(solution)
         return Solution(
-            decisions=solution.decisions.reshape(*batch, *self.shape),
+            decisions=solution.decisions.reshape((*batch, *self.shape)),
             objectives=solution.objectives.reshape(batch),
             statuses=solution.statuses,
             gaps=solution.gaps.reshape(batch),
