@@ -202,8 +202,6 @@ CHECKS = (
     Check("kernels: spanning tree", lambda: _tree("kernel"), LENGTHS, TREE_OPTIMUM),
     Check("NetworkX: shortest path", lambda: _path("native"), LENGTHS, PATH_OPTIMUM),
     Check("NetworkX: spanning tree", lambda: _tree("native"), LENGTHS, TREE_OPTIMUM),
-    Check("PuLP CBC", _pulp),
-    Check("cvxpy CLARABEL", _cvxpy, optimum=RELAXED_OPTIMUM),
     Check("OR-Tools CP-SAT", _cp_sat),
     Check("OR-Tools MathOpt", _mathopt),
     Check("OR-Tools model_builder", _model_builder),
@@ -217,5 +215,10 @@ CHECKS = (
         required=False,
     ),
     Check("OR-Tools pywraplp HiGHS", lambda: _pywraplp("HIGHS"), required=False),
+    Check("cvxpy CLARABEL", _cvxpy, optimum=RELAXED_OPTIMUM),
+    Check("PuLP CBC", _pulp),
 )
-"""Required are those that a default choice falls on, one per package at least."""
+"""Required are those that a default choice falls on, one per package at least.
+
+PuLP comes last: imported before OR-Tools 9.15, it makes the HiGHS of OR-Tools bind to highspy's, and fail.
+"""
