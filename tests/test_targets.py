@@ -157,6 +157,13 @@ def test_adaptive_learns_in_train_only():
     assert (layer.target.alpha.item(), layer.target.running_density.item()) == (0, 1)
 
 
+def test_alpha_stays_at_zero_where_less_is_asked_for():
+    layer = IMLE(opaque(), noise=Gumbel(), target=Adaptive(density=0.5))
+    gradient(lambda c: layer(c).sum(), normal(6, 5))
+    assert layer.target.running_density.item() == pytest.approx(0.9)
+    assert layer.target.alpha.item() == 0
+
+
 def test_rows_without_a_gradient_do_not_count_in_the_density():
     target = Adaptive(step=0.5)
     layer = IMLE(opaque("max"), noise=NoNoise(), target=target)

@@ -130,9 +130,9 @@ class Adaptive(Target, nn.Module):
 
     Args:
         step: of alpha per backward pass, which sets how soon alpha is there and how much it ripples. On
-            5-subsets of 20 items alpha settles at 0.1, with our default of 1e-3 after about 100 batches and to
-            within 15%, with the paper's 1e-4 after about 1,000 and to within 3%. The default suits data sets
-            of thousands of rows, the smaller step runs of many thousands of batches.
+            5-subsets of 20 items alpha settles at 0.1: with our default of 1e-3 after about 100 batches and
+            to within 15%, with the paper's 1e-4 after about 1,000 and to within 3%. The default suits data
+            sets of thousands of rows, the smaller step runs of many thousands of batches.
         density: how many entries should differ. 1 is the sparsest gradient that still informs every row; a
             larger one gives less variance and more bias (the paper uses 10 for a variational autoencoder).
         decay: weight of the past in n.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -118,16 +117,10 @@ class ExplicitMLE(nn.Module):
         rows = flat_instances(instances, tuple(theta.shape[: theta.ndim - self.family.event_dim]))
         generator = self.generator if generator is None else generator
         check_generator(generator, theta.device)
-        perturbed = self._perturbed(theta.detach(), rows, generator)
+        perturbed = self.noise.perturbed(self.family, theta.detach(), self.num_samples, rows, generator)
         if name == "costs":
             label = mean_decision(theta_of(label, self.family).to(theta), perturbed)
         return negative_log_likelihood(theta, label.to(theta), perturbed).to(costs_hat.dtype)
-
-    def _perturbed(
-        self, theta: Tensor, instances: Mapping[str, Any] | None, generator: torch.Generator | None
-    ) -> PerturbedMAP:
-        num_samples = 1 if self.noise.noise.is_zero else self.num_samples
-        return self.noise.perturbed(self.family, theta, num_samples, instances, generator)
 
     def extra_repr(self) -> str:
         """Show the family and the number of samples."""
