@@ -59,6 +59,7 @@ def test_columns_are_matched_by_name(tmp_path, ending):
         ("1.5,-2,3\n4,5.25,6e-3\n", NAMES),
         ("\ufeff1.5,-2,3\r\n\r\n4,5.25,6e-3\r\n", NAMES),
         ("0,1,2\n1.5,-2,3\n4,5.25,6e-3\n", None),
+        ("0,1,2\n1.5,-2,3\n4,5.25,6e-3\n", NAMES),
         ("2024,2025,x\n1.5,-2,3\n4,5.25,6e-3\n", ("2024", "2025", "x")),
         ("7,8,9\n1.5,-2,3\n4,5.25,6e-3\n", ("7", "8", "9")),
         (' take_a , "take_b",take_c\n 1.5 ,-2,3\n4,5.25,6e-3\n', NAMES),
@@ -228,3 +229,8 @@ def test_reading_tables_loads_no_torch(tmp_path):
         "assert not {'torch', 'pandas', 'pyarrow'} & set(sys.modules), sorted(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_numbered_columns_of_a_model_so_named_are_matched_by_name(tmp_path):
+    path = write(tmp_path / "t.csv", "0,1,2\n1,2,3\n")
+    np.testing.assert_array_equal(read(path, names=("2", "0", "1")), [[3, 1, 2]])

@@ -62,18 +62,19 @@ def arrange(table: CostTable, *, names: Sequence[str] | None, shape: tuple[int, 
 
     Args:
         table: what was read.
-        names: the solver's names; where they and the table's header are there, columns are matched by name.
+        names: the solver's names; where they and the table's header are there, columns are matched by name,
+            unless the header is 0, 1, 2, ..., which means no names.
         shape: the solver's shape.
 
     Raises:
         InvalidInputError: missing, unknown or repeated columns, or another number of them.
     """
-    values = table.values
-    if table.columns is not None:
+    values, columns = table.values, table.columns
+    if columns is not None:
         _refuse_repeated(table)
-    if table.columns is not None and names is not None and len(set(names)) == len(names):
+    if columns is not None and names is not None and not _is_positional(columns, names):
         _refuse_other_columns(table, names)
-        position = {name: index for index, name in enumerate(table.columns)}
+        position = {name: index for index, name in enumerate(columns)}
         values = values[:, [position[name] for name in names]]
     width = int(np.prod(shape, dtype=np.int64))
     if values.shape[1] != width:
@@ -83,6 +84,15 @@ def arrange(table: CostTable, *, names: Sequence[str] | None, shape: tuple[int, 
             f"costs{of_shape}. {_UNNAMED if '' in (table.columns or ()) else 'Give one column per cost.'}"
         )
     return np.ascontiguousarray(values).reshape(len(values), *shape)
+
+
+def _is_positional(columns: Sequence[str], names: Sequence[str]) -> bool:
+    """Whether the model's names are not unique, or the table's are the numbers 0, 1, 2, ... of no names."""
+    return len(set(names)) < len(names) or (_is_numbered(columns) and set(columns) != set(names))
+
+
+def _is_numbered(columns: Sequence[str]) -> bool:
+    return list(columns) == [str(index) for index in range(len(columns))]
 
 
 def read_table(path: Path, *, names: Sequence[str] | None = None) -> CostTable:
@@ -149,7 +159,7 @@ def _is_header(cells: Sequence[str], names: Sequence[str] | None) -> bool:
     if words:
         return len(words) == len([cell for cell in cells if cell]) or not known.isdisjoint(cells)
     unnamed = cells[1:] if not cells[0] else cells
-    return len(unnamed) > 1 and list(unnamed) == [str(index) for index in range(len(unnamed))]
+    return len(unnamed) > 1 and _is_numbered(unnamed)
 
 
 def _numbers(
