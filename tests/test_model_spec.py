@@ -124,9 +124,9 @@ def test_grid_path_is_the_cheapest_over_eight_neighbours():
         assert solution.objectives[row] == pytest.approx((grid * expected).sum())
 
 
-def test_grid_path_too_small():
-    with pytest.raises(ModelError, match="1x2 or larger"):
-        load_solver("grid-path:1x1")
+def test_a_grid_without_cells():
+    with pytest.raises(InvalidInputError, match="at least 1"):
+        load_solver("grid-path:0x4")
 
 
 @pytest.mark.parametrize(

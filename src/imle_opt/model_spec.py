@@ -4,8 +4,7 @@
     path/to/file.py:name                     what the Python file calls `name`
     package.module:name                      the same of an importable module
     grid-path:12x12                          built in: the cheapest path from corner to corner of a grid of
-                                             cells, over 8 neighbours; each cell that it enters is paid, and
-                                             both ends
+                                             cells, over 8 neighbours, both ends paid
 
 A name may be a model that `wrap` takes, a `Solver`, or a function without arguments that returns either.
 Naming a Python file runs it, as `python file.py` would; model files are only read. Torch is not needed here.
@@ -25,9 +24,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
-from imle_opt_solvers import Limits, ModelError, ShortestPath, Solver, wrap
+from imle_opt_solvers import Limits, ModelError, Solver, wrap
+from imle_opt_solvers.grid import grid_path
 
 __all__ = ["load_solver"]
 
@@ -58,7 +56,7 @@ def load_solver(
     """
     grid = _GRID.fullmatch(spec)
     if grid is not None:
-        return _wrapped(_grid_path(int(grid[1]), int(grid[2])), variables, engine, limits)
+        return _wrapped(grid_path((int(grid[1]), int(grid[2]))), variables, engine, limits)
     if spec.lower().endswith(_MODEL_FILES):
         return _wrapped(spec, variables, engine, limits)
     place, _, name = spec.rpartition(":")
@@ -73,22 +71,6 @@ def load_solver(
 
 def _wrapped(model: Any, variables: Sequence[str] | None, engine: str, limits: Limits | None) -> Solver:
     return wrap(model, None if variables is None else list(variables), engine=engine, limits=limits)
-
-
-def _grid_path(height: int, width: int) -> Solver:
-    """Return the cheapest path from the top left cell to the bottom right one, over 8 neighbours."""
-    if height * width < 2:
-        raise ModelError(f"grid-path:{height}x{width} has no path: make it 1x2 or larger.")
-    cells = np.arange(height * width).reshape(height, width)
-    neighbours = (
-        (cells[:, :-1], cells[:, 1:]),
-        (cells[:-1], cells[1:]),
-        (cells[:-1, :-1], cells[1:, 1:]),
-        (cells[:-1, 1:], cells[1:, :-1]),
-    )
-    edges = np.concatenate([np.stack([a.ravel(), b.ravel()], axis=1) for a, b in neighbours])
-    ends = 0, height * width - 1
-    return ShortestPath(edges, *ends, directed=False, costs_on="vertices", shape=(height, width))
 
 
 def _unknown_form(spec: str) -> ModelError:
