@@ -21,7 +21,7 @@ from imle_opt_solvers.errors import UnsupportedModelError
 from imle_opt_solvers.linear_model import LinearModel, Selection
 from imle_opt_solvers.solution import FloatArray, Sense
 
-__all__ = ["read"]
+__all__ = ["is_quadratic", "read"]
 
 _ADVICE = "Use engine='native' (or 'auto') for it."
 
@@ -95,9 +95,14 @@ def _compiled(costs: CostProblem) -> Any:
             data, _, _ = costs.problem.get_problem_data(cp.HIGHS, solver_opts={})
         except SolverError as error:
             raise UnsupportedModelError(f"The cvxpy problem is not linear. {_ADVICE}") from error
-    if "P" in data:
+    if is_quadratic(data):
         raise UnsupportedModelError(f"The cvxpy problem has a quadratic objective. {_ADVICE}")
     return data
+
+
+def is_quadratic(data: Any) -> bool:
+    """Whether what cvxpy has compiled holds a quadratic objective; an empty one is linear."""
+    return "P" in data and data["P"].nnz > 0
 
 
 def _predicted_columns(block: Any, sign: float, costs: CostProblem) -> NDArray[np.int64]:
@@ -118,12 +123,8 @@ def _predicted_columns(block: Any, sign: float, costs: CostProblem) -> NDArray[n
 
 def _rows(data: Any) -> _Rows:
     """Return the constraints, those on single columns made into bounds."""
-    matrix: Any = sp.csr_array(data["A"])
+    matrix, lower, upper = _sides(data)
     matrix.eliminate_zeros()
-    upper = np.array(data["b"], dtype=np.float64)
-    lower = np.full(len(upper), -np.inf)
-    equalities = data["dims"].zero
-    lower[:equalities] = upper[:equalities]
     count = matrix.shape[1]
     given_lower, given_upper = data["lower_bounds"], data["upper_bounds"]
     column_lower = np.full(count, -np.inf) if given_lower is None else np.array(given_lower, dtype=np.float64)
@@ -140,6 +141,23 @@ def _rows(data: Any) -> _Rows:
     np.minimum.at(column_upper, columns, sides[1])
     kept = lengths != 1
     return _Rows(matrix[np.flatnonzero(kept)], lower[kept], upper[kept], column_lower, column_upper)
+
+
+def _sides(data: Any) -> tuple[Any, FloatArray, FloatArray]:
+    """Return all constraints as lower <= A x <= upper.
+
+    cvxpy compiles for HiGHS as a cone program, A x <= b with the equalities first, or (1.7 does) as a quadratic
+    one, A x = b and F x <= G.
+    """
+    right = np.array(data["b"], dtype=np.float64)
+    if "F" in data:
+        upper = np.concatenate([right, np.array(data["G"], dtype=np.float64)])
+        lower = np.concatenate([right, np.full(len(upper) - len(right), -np.inf)])
+        return sp.csr_array(sp.vstack([data["A"], data["F"]])), lower, upper
+    lower = np.full(len(right), -np.inf)
+    equalities = data["dims"].zero
+    lower[:equalities] = right[:equalities]
+    return sp.csr_array(data["A"]), lower, right
 
 
 def _split_fixed(

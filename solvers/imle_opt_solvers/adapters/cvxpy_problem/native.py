@@ -12,6 +12,7 @@ import numpy as np
 from cvxpy.error import SolverError
 from cvxpy.reductions.solution import failure_solution
 
+from imle_opt_solvers.adapters.cvxpy_problem.arrays import is_quadratic
 from imle_opt_solvers.adapters.cvxpy_problem.costs import BUILDING, CostProblem, cost_problem
 from imle_opt_solvers.errors import UnsupportedModelError
 from imle_opt_solvers.instances import Instances
@@ -209,7 +210,7 @@ class _Compiled:
         self.costs.parameter.value = np.zeros(template.shape)
         with BUILDING:
             data, _, _ = self.costs.problem.get_problem_data(solver, solver_opts=dict(self.options))
-        self.is_quadratic = "P" in data
+        self.is_quadratic = is_quadratic(data)
 
     def solve(self, costs: FloatArray) -> _Answer:
         """Solve under `costs` (*shape,)."""
@@ -284,16 +285,16 @@ class _Compiled:
 
 
 def _scale_objective(data: Any) -> None:
-    linear, quadratic = ("c", "P") if "c" in data else ("q", "P")
+    linear = "c" if "c" in data else "q"
     largest = float(np.abs(data[linear]).max(initial=0.0))
-    if quadratic in data:
-        largest = max(largest, float(np.abs(data[quadratic].data).max(initial=0.0)))
+    if "P" in data:
+        largest = max(largest, float(np.abs(data["P"].data).max(initial=0.0)))
     if largest == 0.0:
         return
     factor = 2.0 ** -int(np.frexp(largest)[1])
     data[linear] = data[linear] * factor
-    if quadratic in data:
-        data[quadratic] = data[quadratic] * factor
+    if "P" in data:
+        data["P"] = data["P"] * factor
 
 
 def _rounded(variable: Any, value: FloatArray) -> FloatArray:
