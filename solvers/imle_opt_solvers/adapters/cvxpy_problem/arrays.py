@@ -146,8 +146,8 @@ def _rows(data: Any) -> _Rows:
 def _sides(data: Any) -> tuple[Any, FloatArray, FloatArray]:
     """Return all constraints as lower <= A x <= upper.
 
-    cvxpy compiles for HiGHS as a cone program, A x <= b with the equalities first, or (1.7 does) as a quadratic
-    one, A x = b and F x <= G.
+    cvxpy compiles for HiGHS as a cone program, A x <= b with the equalities first, or (1.7 does) as a
+    quadratic one, A x = b and F x <= G.
     """
     right = np.array(data["b"], dtype=np.float64)
     if "F" in data:
