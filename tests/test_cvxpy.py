@@ -23,6 +23,7 @@ from imle_opt_solvers import (
     wrap,
 )
 from imle_opt_solvers.adapters.cvxpy_problem import CvxpySolver, read
+from imle_opt_solvers.adapters.cvxpy_problem.costs import cost_problem
 from oracles import optimum_of
 
 ENGINES = ["highs", "native"]
@@ -258,6 +259,18 @@ def test_a_solver_that_is_loaded_in_another_process():
     np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
+def test_a_copy_shares_no_number_with_its_original():
+    """A number that stays is taken where a pickled problem is loaded: dual values then got others' shapes."""
+    original = cost_problem(ellipsoid(lambda x: x >= -1, lambda x: cp.norm(x) <= 2))
+
+    def numbers(costs):
+        problem = costs.problem
+        return {part.id for part in (*problem.variables(), *problem.parameters(), *problem.constraints)}
+
+    assert len(numbers(original)) == 5
+    assert not numbers(original) & numbers(original.copy())
+
+
 def two_parameters():
     other = cp.Parameter(name="risk")
     return linear(lambda c, x: c @ x + other * cp.sum(x))
@@ -301,6 +314,8 @@ def constrained_by_parameter():
         (lambda: linear(lambda c, x: c @ x[::-1]), UnsupportedModelError, "in the same place, once"),
         (lambda: linear(lambda c, x: c @ (x + 1)), UnsupportedModelError, "not the costs of one whole"),
         (lambda: linear(lambda c, x: c @ x + c[0]), UnsupportedModelError, "not the costs of one whole"),
+        (lambda: linear(lambda c, x: cp.maximum(c @ x, -100)), UnsupportedModelError, "not the costs of one"),
+        (lambda: linear(lambda c, x: cp.sum_squares(x - c)), UnsupportedModelError, "not the costs of one"),
         (lambda: linear(lambda c, x: -(c @ x)), UnsupportedModelError, r"minus the costs. Drop the minus"),
         (lambda: linear(lambda c, x: c @ x - cp.sum_squares(x)), ModelError, r"not convex.*is_dcp\(\)"),
         (lambda: linear(lambda c, x: cp.multiply(c, c) @ x), ModelError, r"not DPP.*linearly"),
