@@ -183,6 +183,7 @@ QUADRATIC = "Minimize\n cost: x + [ x^2 ] / 2\nSubject To\n c: x >= 1\nEnd\n"
 QUADRATIC_ROW = "Minimize\n cost: x\nSubject To\n c: [ x^2 ] <= 1\nEnd\n"
 SEMI = "Minimize\n cost: x + y\nSubject To\n c: x + y >= 1\nBounds\n x <= 5\nSemi-continuous\n x\nEnd\n"
 SOS = "Minimize\n cost: x + y\nSubject To\n c: x + y >= 1\nSOS\n s: S1:: x:1 y:2\nEnd\n"
+INDICATOR = "Minimize\n cost: x + y\nSubject To\n c: b = 1 -> x + y >= 1\nBinary\n b\nEnd\n"
 NO_COSTS = "Minimize\n cost:\nSubject To\n c: x + y >= 1\nEnd\n"
 CROSSED = "Minimize\n cost: x\nSubject To\n c: x <= 9\nBounds\n x <= -3\nEnd\n"
 
@@ -223,13 +224,15 @@ CROSSED = "Minimize\n cost: x\nSubject To\n c: x <= 9\nBounds\n x <= -3\nEnd\n"
         (lp(QUADRATIC_ROW), ModelError, "model.lp'.*Quadratic constraints not supported"),
         (lp(SEMI), UnsupportedModelError, "model.lp' has the semi-continuous variable 'x'"),
         (lp(SOS), ModelError, "model.lp'.*SOS not supported"),
+        (lp(INDICATOR), UnsupportedModelError, "model.lp' has indicator constraints"),
         (lp(NO_COSTS), ModelError, "no objective.*`variables=`"),
         (lp(CROSSED), ModelError, "variable 'x' has lower side 0.0 above upper side -3.0"),
     ],
 )
-def test_files_that_are_no_models(tmp_path, build, error, message):
+def test_files_that_are_no_models(tmp_path, build, error, message, capfd):
     with pytest.raises(error, match=message):
         wrap(build(tmp_path))
+    assert capfd.readouterr() == ("", "")
 
 
 def test_unknown_names(tmp_path):

@@ -54,6 +54,7 @@ def read(path: str | os.PathLike[str], variables: object = None) -> LinearModel:
         # HiGHS goes by the suffix, in lower case, and cannot unpack in every build.
         private = Path(folder) / f"model{suffix.removesuffix('.gz')}"
         _unpack(Path(shown).expanduser(), private, gzipped=suffix.endswith(".gz"))
+        _refuse_indicators(private, shown)
         model = _parse(private, Path(folder) / "log.txt", shown)
         maximises = private.suffix == ".mps" and _says_maximise(private)
     return _linear_model(model, maximises, variables, shown)
@@ -66,6 +67,18 @@ def _unpack(source: Path, target: Path, *, gzipped: bool) -> None:
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise ModelError(f"Cannot read the model file {str(source)!r}: {reason}.") from error
+
+
+def _refuse_indicators(file: Path, shown: str) -> None:
+    """Refuse what HiGHS cannot read and says so on the terminal, past its own log."""
+    if file.suffix != ".lp":
+        return
+    with file.open(encoding="utf-8", errors="replace") as lines:
+        if any("->" in line.split("\\")[0] for line in lines):
+            raise UnsupportedModelError(
+                f"{shown!r} has indicator constraints (`->`), which no engine here can represent: write them "
+                f"with a large constant times the binary variable."
+            )
 
 
 def _parse(file: Path, log: Path, shown: str) -> Any:
