@@ -11,6 +11,7 @@ from imle_opt_solvers.engines.highs import HighsSolver
 from imle_opt_solvers.reference import enumerate_linear_model
 from imle_opt_solvers.solution import Limits
 from imle_opt_solvers.testing import InstanceCase, SolverCase
+from oracles import optimum_of
 
 
 def normal(shape):
@@ -37,11 +38,10 @@ def unbounded_integers():
 
 
 def case(name, build, **more):
-    oracle = enumerate_linear_model(build())
     return SolverCase(
         name=f"highs-{name}",
         make_solver=lambda: HighsSolver(build()),
-        optimum=oracle.optimum,
+        optimum=optimum_of(build),
         draw_costs=normal(build().predicted.shape),
         **more,
     )
