@@ -480,7 +480,7 @@ def test_bad_options_are_refused_by_name():
 
 def test_a_layer_shows_what_it_is():
     shown = repr(IMLE(opaque(), noise=Gumbel(2.0), num_samples=4))
-    for part in ("FunctionSolver", "num_samples=4", "Gumbel(temperature=2.0)", "Adaptive(step=0.001"):
+    for part in ("FunctionSolver", "num_samples=4", "Gumbel(temperature=2.0)", "Adaptive(step=0.01"):
         assert part in shown
 
 

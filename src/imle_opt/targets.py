@@ -122,17 +122,24 @@ class Adaptive(Target, nn.Module):
 
     alpha is the length of the step relative to theta, without unit, and starts at 0: the first gradient is 0,
     and alpha grows by `step` per backward pass until about `density` entries of each decision differ, where
-    it stays, to within a few steps. Scaling the loss by a > 0 scales the gradient by exactly a (with the
-    scale "1/strength" of `IMLE`, its default). A row's gradient depends on other rows through alpha alone.
+    it stays, give or take a few steps. Where most decisions are right already, no step makes that many
+    differ, and alpha keeps growing: the target becomes the decision that the gradient alone asks for, and
+    gradients shrink with 1/alpha (optimisers that normalise them, such as Adam, do not mind).
 
-    alpha and n are buffers: they are in `state_dict`, move with the model, and change only in `train()`. Rows
-    whose gradient is zero do not count in n.
+    Scaling the loss by a > 0 scales the gradient by exactly a (with the scale "1/strength" of `IMLE`, its
+    default). A row's gradient depends on other rows through alpha alone. alpha and n are buffers: they are in
+    `state_dict`, move with the model, and change only in `train()`. Rows whose gradient is zero do not count
+    in n.
+
+    It needs no tuning to get going; a well-tuned `PID` can be better. For a loss that is the regret or the
+    Hamming distance, `ExplicitMLE` gets there at once.
 
     Args:
-        step: of alpha per backward pass, which sets how soon alpha is there and how much it ripples. On
-            5-subsets of 20 items alpha settles at 0.1: with our default of 1e-3 after about 100 batches and
-            to within 15%, with the paper's 1e-4 after about 1,000 and to within 3%. The default suits data
-            sets of thousands of rows, the smaller step runs of many thousands of batches.
+        step: of alpha per backward pass. Larger than the paper's 1e-4, with which nothing much happens in the
+            first thousand batches: after 300 batches of 32 rows the normalised regret of two synthetic
+            problems (knapsack; 5 of 20 items) was 12% and 38% with 1e-4, 8.8% and 10% with 1e-3, 4.6% and
+            3.7% with our 1e-2. The price is ripple: around an alpha of 0.1, 0.04 to 0.16, against 0.09 to
+            0.115 with 1e-3; the density is met all the same.
         density: how many entries should differ. 1 is the sparsest gradient that still informs every row; a
             larger one gives less variance and more bias (the paper uses 10 for a variational autoencoder).
         decay: weight of the past in n.
@@ -147,7 +154,7 @@ class Adaptive(Target, nn.Module):
     running_density: Tensor
     two_sided = True
 
-    def __init__(self, step: float = 1e-3, density: float = 1.0, decay: float = 0.9) -> None:
+    def __init__(self, step: float = 1e-2, density: float = 1.0, decay: float = 0.9) -> None:
         super().__init__()
         check_positive(step, "step")
         check_positive(density, "density")
