@@ -20,7 +20,7 @@ from ortools.sat.python import cp_model
 
 from imle_opt_solvers.adapters._ortools import as_float, describe, no_linear_form
 
-__all__ = ["Row", "rows_of", "signed_column"]
+__all__ = ["Row", "rows_of"]
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,6 @@ def rows_of(proto: Any) -> Iterator[Row]:
             raise no_linear_form(what, f"of the kind {kind}{', enforced by a literal' if enforced else ''}")
 
 
-def signed_column(reference: int) -> tuple[int, int]:
-    """Return the column that a reference in a linear expression means, and its sign: -i - 1 means -x_i."""
-    return (reference, 1) if reference >= 0 else (-reference - 1, -1)
-
-
 def _side(bound: int, what: str) -> float:
     """Return a bound as a float; the ends of the 64-bit integers mean that there is none."""
     if bound <= cp_model.INT_MIN:
@@ -79,12 +74,10 @@ def _linear(constraint: Any, what: str) -> Row:
     linear = constraint.linear
     if len(linear.domain) != 2:
         raise no_linear_form(what, "a sum with gaps in its domain")
-    columns, signs = zip(*map(signed_column, linear.vars), strict=True) if linear.vars else ((), ())
-    coefficients = (as_float(value, f"A coefficient of {what}") for value in linear.coeffs)
     return Row(
         constraint.name,
-        columns,
-        tuple(sign * value for sign, value in zip(signs, coefficients, strict=True)),
+        tuple(linear.vars),
+        tuple(as_float(value, f"A coefficient of {what}") for value in linear.coeffs),
         _side(linear.domain[0], f"A side of {what}"),
         _side(linear.domain[1], f"A side of {what}"),
     )
@@ -100,14 +93,12 @@ def _implications(constraint: Any, kind: str) -> Iterator[Row]:
 
 
 def _count(name: str, literals: Iterable[int], lower: int | None, upper: int | None) -> Row:
-    """Bound the number of true literals: x counts x, not x counts 1 - x."""
+    """Bound the number of true literals: x counts x; not x, which is written -x - 1, counts 1 - x."""
     columns, signs = [], []
-    negated = 0
     for literal in literals:
-        column, sign = signed_column(literal)
-        columns.append(column)
-        signs.append(float(sign))
-        negated += sign < 0
+        columns.append(literal if literal >= 0 else -literal - 1)
+        signs.append(1.0 if literal >= 0 else -1.0)
+    negated = signs.count(-1.0)
     return Row(
         name,
         tuple(columns),

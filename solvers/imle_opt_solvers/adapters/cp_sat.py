@@ -18,7 +18,7 @@ from ortools.sat import cp_model_pb2
 from ortools.sat.python import cp_model
 
 from imle_opt_solvers.adapters._cp_sat_engine import CpSatEngine
-from imle_opt_solvers.adapters._cp_sat_rows import Row, rows_of, signed_column
+from imle_opt_solvers.adapters._cp_sat_rows import Row, rows_of
 from imle_opt_solvers.adapters._native import NativeSolver
 from imle_opt_solvers.adapters._ortools import (
     as_float,
@@ -49,7 +49,8 @@ def read(model: Any, variables: object = None) -> LinearModel:
     Raises:
         UnsupportedModelError: a constraint that is not linear by nature, a variable with gaps in its domain,
             assumptions, bounds on the objective, or integers beyond 2^53.
-        ModelError: no objective to take the variables from, or a variable that is not in this model.
+        ModelError: CP-SAT calls the model invalid, there is no objective to take the variables from, or a
+            variable is not in this model.
     """
     proto = _export(model)
     for index, variable in enumerate(proto.variables):
@@ -100,9 +101,6 @@ class CpSatSolver(NativeSolver):
         on_failure: OnFailure = "raise",
     ) -> None:
         canonical_solver(solver or "cp-sat", ("cp-sat",), "a CpModel")
-        complaint = model.validate()
-        if complaint:
-            raise ModelError(f"CP-SAT calls this model invalid: {complaint}")
         self.proto = _export(model)
         columns = _convert(self.proto, [], variables, _column_of(model))
         super().__init__(columns, "native:cp-sat", limits=limits, on_failure=on_failure)
@@ -114,6 +112,9 @@ class CpSatSolver(NativeSolver):
 
 def _export(model: Any) -> Any:
     """Return a protobuf message of the model; its own one cannot be pickled, and reading it can change it."""
+    complaint = model.validate()
+    if complaint:
+        raise ModelError(f"CP-SAT calls this model invalid: {complaint}")
     return text_format.Parse(str(model.proto), cp_model_pb2.CpModelProto())
 
 
@@ -139,9 +140,9 @@ def _objective(proto: Any) -> tuple[Sense, FloatArray, float]:
             raise only_linear_objective("bounds on its objective")
         factor = terms.scaling_factor or 1.0
         sense = Sense.MAX if factor < 0 else Sense.MIN
-    for reference, coefficient in zip(terms.vars, terms.coeffs, strict=True):
-        column, sign = signed_column(reference)
-        coefficients[column] += sign * factor * coefficient
+    if min(terms.vars, default=0) < 0:
+        raise only_linear_objective("a negated variable in its objective")
+    np.add.at(coefficients, np.array(terms.vars, dtype=np.int64), factor * np.array(terms.coeffs))
     return sense, coefficients, factor * terms.offset
 
 
