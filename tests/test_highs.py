@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -213,3 +214,18 @@ def test_right_hand_sides_of_lower_sides_and_equalities(upper):
     costs = np.array([[0.3, 0.1, 0.9, 0.5]] * 3)
     found = HighsSolver(model).solve(costs, instances={"rhs": np.array([[1.0], [3.0], [4.0]])}).objectives
     np.testing.assert_allclose(found, [0.1, 0.9, 1.8])
+
+
+def test_near_optimal_decisions_do_not_pass_for_optimal():
+    # Profits that differ from equal sums by parts in 10^8 only: at unit scale HiGHS stops 5e-8 too early.
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        weights = rng.integers(2, 9, size=(2, 14))
+        model = models.linear_model(
+            "max", weights, -np.inf, weights.sum(1) // 2, 0, 1, True, predicted=range(14)
+        )
+        costs = weights.sum(0) / 16 + 1e-8 * rng.uniform(-1, 1, size=(4, 14))
+        points = np.array(list(itertools.product((0, 1), repeat=14)))
+        points = points[(points @ weights.T <= weights.sum(1) // 2).all(axis=1)]
+        optima = (costs @ points.T).max(axis=1)
+        np.testing.assert_allclose(HighsSolver(model).solve(costs).objectives, optima, rtol=0, atol=1e-12)

@@ -1,8 +1,8 @@
 """One HiGHS object, built once from a `LinearModel`: change the costs, run, read.
 
 Everything is minimised inside: `costs` come multiplied by the model's sign. Each row's costs are scaled by
-a power of two to a largest entry in [0.5, 1), because HiGHS' optimality tolerance (1e-7) is absolute: without
-it every vertex is "optimal" for costs of 1e-9.
+a power of two, because HiGHS' tolerances are absolute: for costs of 1e-9 every vertex would be "optimal", and
+at unit scale branch and bound stops 1e-8 short of the optimum.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ _STATUSES = {
 """Every other status, `kUnboundedOrInfeasible` apart, is an error."""
 
 
+_LARGEST_EXPONENT = 20
+"""The largest cost of a row is scaled to [2^19, 2^20): tolerances of 1e-7 are then 1e-13 of it."""
 _DUAL_SIMPLEX = 1
 _PRIMAL_SIMPLEX = 4
 
@@ -138,7 +140,7 @@ def _scaled(costs: FloatArray) -> FloatArray:
     largest = float(np.abs(costs).max(initial=0.0))
     if largest == 0.0:
         return costs
-    return np.ldexp(costs, -int(np.frexp(largest)[1]))
+    return np.ldexp(costs, _LARGEST_EXPONENT - int(np.frexp(largest)[1]))
 
 
 def _build(model: LinearModel, limits: Limits) -> highspy.Highs:
