@@ -15,8 +15,8 @@ from typing import Any, final
 import numpy as np
 from ortools.sat.python import cp_model
 
-from imle_opt_solvers.adapters._native import RowAnswer
 from imle_opt_solvers.linear_model import LinearModel
+from imle_opt_solvers.row_answer import RowAnswer
 from imle_opt_solvers.solution import FloatArray, Limits, Status
 
 __all__ = ["CpSatEngine", "integer_costs"]

@@ -12,10 +12,11 @@ from typing import Any, final
 import numpy as np
 from ortools.linear_solver import linear_solver_pb2, pywraplp
 
-from imle_opt_solvers.adapters._native import RowAnswer, finish_values, power_of_two_scale, relative_gap
-from imle_opt_solvers.adapters._ortools import canonical_solver, refuse_inexact
+from imle_opt_solvers.adapters._native import power_of_two_scale, relative_gap
+from imle_opt_solvers.adapters._ortools import canonical_solver, refuse_inexact, refuse_shadowed_highs
 from imle_opt_solvers.errors import MissingDependencyError, UnsupportedModelError
 from imle_opt_solvers.linear_model import LinearModel
+from imle_opt_solvers.row_answer import RowAnswer, exact_integers
 from imle_opt_solvers.solution import FloatArray, Limits, Status
 
 __all__ = ["MP_SOLVERS", "MpEngine", "MpModelProto", "choose_solver"]
@@ -49,6 +50,7 @@ def choose_solver(solver: str | None, columns: LinearModel, where: str) -> str:
         return "scip" if columns.is_mixed_integer else "glop"
     name = canonical_solver(solver, MP_SOLVERS, where)
     refuse_inexact(name, columns)
+    refuse_shadowed_highs(name)
     return name
 
 
@@ -102,7 +104,7 @@ class MpEngine:
         if not status.has_decision:
             return RowAnswer(status)
         values = np.array([variable.solution_value() for variable in self.variables], dtype=np.float64)
-        return RowAnswer(status, finish_values(values, self.columns.integrality), self._gap(status))
+        return RowAnswer(status, exact_integers(values, self.columns.integrality), self._gap(status))
 
     def _unknown(self) -> Status:
         """Read the status that says nothing: CP-SAT's for infeasible or unbounded, HiGHS' for a limit."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +23,7 @@ __all__ = [
     "only_linear_objective",
     "plain_variables",
     "refuse_inexact",
+    "refuse_shadowed_highs",
     "sparse_rows",
 ]
 
@@ -66,6 +69,31 @@ def refuse_inexact(solver: str, columns: LinearModel) -> None:
             f"CP-SAT has integer variables only: it would round {_first(columns, False)!r}, which is "
             f"continuous, to a grid. Use solver='scip' or engine='highs'."
         )
+
+
+def refuse_shadowed_highs(solver: str) -> None:
+    """Refuse OR-Tools' HiGHS in a process where it does not work, and may end the process.
+
+    PuLP loads highspy for the whole process to see; an OR-Tools that is loaded later binds its own HiGHS to
+    that other version.
+
+    Raises:
+        UnsupportedModelError: PuLP was imported before OR-Tools.
+    """
+    if solver == "highs" and _loaded("pulp") < _loaded("ortools"):
+        raise UnsupportedModelError(
+            "OR-Tools' own HiGHS does not work once PuLP has been imported before OR-Tools: PuLP loads "
+            "another HiGHS for the whole process. Import ortools first, or use engine='highs'."
+        )
+
+
+def _loaded(package: str) -> float:
+    """Return when a package's first compiled module was loaded, or PuLP itself, as a rank; inf for never."""
+    for rank, (name, module) in enumerate(tuple(sys.modules.items())):
+        compiled = str(getattr(module, "__file__", "")).endswith((".so", ".pyd"))
+        if name == package == "pulp" or (compiled and name.startswith(f"{package}.")):
+            return rank
+    return math.inf
 
 
 def _first(columns: LinearModel, integer: bool) -> str:

@@ -15,8 +15,6 @@ from ortools.math_opt.python import mathopt
 
 from imle_opt_solvers.adapters._native import (
     NativeSolver,
-    RowAnswer,
-    finish_values,
     power_of_two_scale,
     relative_gap,
 )
@@ -27,10 +25,12 @@ from imle_opt_solvers.adapters._ortools import (
     only_linear_objective,
     plain_variables,
     refuse_inexact,
+    refuse_shadowed_highs,
     sparse_rows,
 )
 from imle_opt_solvers.errors import UnsupportedModelError
 from imle_opt_solvers.linear_model import LinearModel, select_columns
+from imle_opt_solvers.row_answer import RowAnswer, exact_integers
 from imle_opt_solvers.solution import FloatArray, Limits, OnFailure, Sense, Status
 
 __all__ = ["MathOptSolver", "read"]
@@ -130,6 +130,7 @@ def _choose_solver(solver: str | None, columns: LinearModel, proto: Any) -> str:
     if extras and name != "scip":
         raise UnsupportedModelError(f"{name} does not take {extras[0]} through MathOpt: use solver='scip'.")
     refuse_inexact(name, columns)
+    refuse_shadowed_highs(name)
     return name
 
 
@@ -167,7 +168,7 @@ class _MathOptEngine:
         if not status.has_decision:
             return RowAnswer(status)
         values = np.array(result.variable_values(self.variables), dtype=np.float64)
-        return RowAnswer(status, finish_values(values, self.columns.integrality), self._gap(status, result))
+        return RowAnswer(status, exact_integers(values, self.columns.integrality), self._gap(status, result))
 
     def _gap(self, status: Status, result: Any) -> float:
         proven = status is Status.OPTIMAL and self.limits.relative_gap == 0.0

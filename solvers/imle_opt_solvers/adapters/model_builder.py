@@ -72,7 +72,7 @@ class ModelBuilderSolver(NativeSolver):
         columns = columns_of(self.proto, variables, _column_of(model))
         self.solver = choose_solver(solver, columns, "model_builder")
         super().__init__(columns, f"native:{self.solver}", limits=limits, on_failure=on_failure)
-        self._engine()
+        self._engines.get(self.build_engine)
 
     def build_engine(self) -> MpEngine:
         """Load the exported model into a solver object of this thread's own."""

@@ -87,7 +87,7 @@ class PywraplpSolver(NativeSolver):
         self.solver = choose_solver(own, columns, "pywraplp")
         self.proto = proto
         super().__init__(columns, f"native:{self.solver}", limits=limits, on_failure=on_failure)
-        self._engine()
+        self._engines.get(self.build_engine)
 
     def build_engine(self) -> MpEngine:
         """Load the exported model into a solver object of this thread's own."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
@@ -19,6 +18,7 @@ from imle_opt_solvers.engines.mps_text import ModelBounds, MpsText, bounds_of_ro
 from imle_opt_solvers.instances import Instances
 from imle_opt_solvers.linear_instances import LINEAR_INSTANCES, expand_linear_instances
 from imle_opt_solvers.linear_model import LinearModel
+from imle_opt_solvers.row_answer import RowAnswer, collect_answers, exact_integers, scaled
 from imle_opt_solvers.solution import FloatArray, Limits, OnFailure, Solution, Status
 from imle_opt_solvers.solver import Solver, Traits
 
@@ -40,13 +40,6 @@ _COST_EXPONENT = 10
 
 _GRACE_SECONDS = 5.0
 """CBC looks at the clock between steps; past its limit by this much, it is killed."""
-
-
-@dataclass(frozen=True)
-class _Answer:
-    status: Status
-    values: FloatArray | None = None
-    gap: float = np.nan
 
 
 @final
@@ -96,42 +89,29 @@ class CbcSolver(Solver):
                 self._solve(-self.sense.sign * total, bounds_of_row(self.model, bounds, row), Path(folder))
                 for row, total in enumerate(totals)
             ]
-        return self._collect(totals, answers)
+        return collect_answers(self.model, costs, answers)
 
-    def _collect(self, totals: list[FloatArray], answers: list[_Answer]) -> Solution:
-        rows = len(answers)
-        decisions = np.full((rows, len(self.model.predicted.columns)), np.nan)
-        objectives = np.full(rows, np.nan)
-        for row, answer in enumerate(answers):
-            if answer.values is not None:
-                decisions[row] = answer.values[self.model.predicted.columns]
-                objectives[row] = totals[row] @ answer.values + self.model.offset
-        return Solution(
-            decisions.reshape(rows, *self.shape),
-            objectives,
-            tuple(answer.status for answer in answers),
-            np.array([answer.gap for answer in answers]),
-            0.0,
-        )
-
-    def _solve(self, costs: FloatArray, bounds: ModelBounds, folder: Path) -> _Answer:
+    def _solve(self, costs: FloatArray, bounds: ModelBounds, folder: Path) -> RowAnswer:
         """Minimise `costs` (columns,)."""
         if bounds.crossed:
-            return _Answer(Status.INFEASIBLE)
+            return RowAnswer(Status.INFEASIBLE)
         answer = self._run(costs, bounds, folder)
         if answer.status not in (Status.INFEASIBLE, Status.UNBOUNDED, Status.ERROR):
             return answer
         # CBC does not tell these apart for sure. Without costs nothing is unbounded.
         without_costs = self._run(np.zeros_like(costs), bounds, folder).status
         if without_costs.has_decision:
-            return _Answer(Status.ERROR if answer.status is Status.ERROR else Status.UNBOUNDED)
-        return _Answer(without_costs)
+            return RowAnswer(Status.ERROR if answer.status is Status.ERROR else Status.UNBOUNDED)
+        return RowAnswer(without_costs)
 
-    def _run(self, costs: FloatArray, bounds: ModelBounds, folder: Path) -> _Answer:
+    def _run(self, costs: FloatArray, bounds: ModelBounds, folder: Path) -> RowAnswer:
         model, text, binary = (folder / name for name in ("model.mps", "answer.txt", "answer.bin"))
         for stale in (text, binary):
             stale.unlink(missing_ok=True)
-        model.write_text(self._text.minimise(_scaled(costs), bounds), encoding="ascii")
+        model.write_text(
+            self._text.minimise(scaled(costs, _COST_EXPONENT), bounds),
+            encoding="ascii",
+        )
         try:
             # On any exception, Ctrl-C included, `run` kills the process before it lets the exception out.
             finished = subprocess.run(
@@ -145,9 +125,9 @@ class CbcSolver(Solver):
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return _Answer(Status.LIMIT)
+            return RowAnswer(Status.LIMIT)
         if finished.returncode != 0 or not text.exists() or not binary.exists():
-            return _Answer(Status.ERROR)
+            return RowAnswer(Status.ERROR)
         return self._read(text, binary, finished.stdout, bounds)
 
     def _command(self) -> list[str]:
@@ -161,20 +141,20 @@ class CbcSolver(Solver):
             command += ["-threads", str(100 + limits.threads)]
         return [*command, "-solve", "-solution", "answer.txt", "-saveSolution", "answer.bin"]
 
-    def _read(self, text: Path, binary: Path, log: str, bounds: ModelBounds) -> _Answer:
+    def _read(self, text: Path, binary: Path, log: str, bounds: ModelBounds) -> RowAnswer:
         with text.open(encoding="ascii", errors="replace") as lines:
             first = lines.readline()
         status = next((known for start, known in _STATUSES.items() if first.startswith(start)), Status.ERROR)
         if status not in (Status.OPTIMAL, Status.LIMIT):
-            return _Answer(status)
+            return RowAnswer(status)
         objective, values = _read_binary(binary)
-        values = np.where(self.model.integrality, np.round(values), values) + 0.0  # no -0.0
+        values = exact_integers(values, self.model.integrality)
         if status is Status.OPTIMAL:
             proven = self.limits.relative_gap == 0.0 or not self.model.is_mixed_integer
-            return _Answer(status, values, 0.0 if proven else _gap(log, objective))
+            return RowAnswer(status, values, 0.0 if proven else _gap(log, objective))
         if "no integer solution" in first or not self._feasible(values, bounds):
-            return _Answer(Status.LIMIT)
-        return _Answer(Status.FEASIBLE, values, _gap(log, objective))
+            return RowAnswer(Status.LIMIT)
+        return RowAnswer(Status.FEASIBLE, values, _gap(log, objective))
 
     def _feasible(self, values: FloatArray, bounds: ModelBounds) -> bool:
         return _between(values, bounds.column_lower, bounds.column_upper) and _between(
@@ -185,13 +165,6 @@ class CbcSolver(Solver):
 def _between(values: FloatArray, lower: FloatArray, upper: FloatArray) -> bool:
     slack = _FEASIBILITY_TOLERANCE * np.maximum(1.0, np.abs(values))
     return bool((values >= lower - slack).all() and (values <= upper + slack).all())
-
-
-def _scaled(costs: FloatArray) -> FloatArray:
-    largest = float(np.abs(costs).max(initial=0.0))
-    if largest == 0.0:
-        return costs
-    return np.ldexp(costs, _COST_EXPONENT - int(np.frexp(largest)[1]))
 
 
 def _gap(log: str, objective: float) -> float:

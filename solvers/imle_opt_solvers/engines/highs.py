@@ -7,15 +7,16 @@ model, proven. Where it is fractional, branch and bound follows.
 
 from __future__ import annotations
 
-import threading
-from typing import Any, final
+from typing import final
 
 import numpy as np
 
-from imle_opt_solvers.engines.highs_object import HighsObject, RowResult
+from imle_opt_solvers._per_thread import PerThread
+from imle_opt_solvers.engines.highs_object import HighsObject
 from imle_opt_solvers.instances import Instances
 from imle_opt_solvers.linear_instances import LINEAR_INSTANCES, RowBounds, expand_linear_instances
 from imle_opt_solvers.linear_model import LinearModel
+from imle_opt_solvers.row_answer import RowAnswer, collect_answers, exact_integers
 from imle_opt_solvers.solution import FloatArray, Limits, OnFailure, Solution, Status
 from imle_opt_solvers.solver import Solver, Traits
 
@@ -54,51 +55,22 @@ class HighsSolver(Solver):
         )
         self.model = model
         self.limits = limits or Limits()
-        self._local = threading.local()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if key != "_local"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._local = threading.local()
+        self._engines: PerThread[_Engine] = PerThread()
 
     def solve_rows(self, costs: FloatArray, instances: Instances | None, deterministic: bool) -> Solution:
         """Solve row by row on this thread's HiGHS objects."""
-        engine = self._engine()
+        engine = self._engines.get(lambda: _Engine(self.model, self.limits))
         bounds = None if instances is None else expand_linear_instances(self.model, instances, len(costs))
         flat = costs.reshape(len(costs), -1)
-        results: list[RowResult] = []
+        answers: list[RowAnswer] = []
         for row in range(len(flat)):
             total = self.model.total_costs(flat[row])
             if bounds is not None:
                 engine.set_bounds(bounds, row)
-            results.append(engine.solve(-self.sense.sign * total, deterministic))
+            answers.append(engine.solve(-self.sense.sign * total, deterministic))
         if bounds is not None:
             engine.reset_bounds()
-        return self._collect(flat, results)
-
-    def _engine(self) -> _Engine:
-        engine: _Engine | None = getattr(self._local, "engine", None)
-        if engine is None:
-            engine = self._local.engine = _Engine(self.model, self.limits)
-        return engine
-
-    def _collect(self, costs: FloatArray, results: list[RowResult]) -> Solution:
-        rows = len(results)
-        decisions = np.full((rows, costs.shape[1]), np.nan)
-        objectives = np.full(rows, np.nan)
-        for row, result in enumerate(results):
-            if result.values is not None:
-                decisions[row] = result.values[self.model.predicted.columns] + 0.0  # no negative zeros
-                objectives[row] = self.model.total_costs(costs[row]) @ result.values + self.model.offset
-        return Solution(
-            decisions.reshape(rows, *self.shape),
-            objectives,
-            tuple(result.status for result in results),
-            np.array([result.gap for result in results]),
-            0.0,
-        )
+        return collect_answers(self.model, costs, answers)
 
 
 def _bounds_of(model: LinearModel) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
@@ -116,7 +88,7 @@ class _Engine:
         self.misses = 0
         self._bounds = _bounds_of(model)
 
-    def solve(self, costs: FloatArray, deterministic: bool) -> RowResult:
+    def solve(self, costs: FloatArray, deterministic: bool) -> RowAnswer:
         """Minimise `costs` (columns,)."""
         if self.branch_and_bound is None:
             return self.relaxation.run(costs, fresh=deterministic)
@@ -127,12 +99,12 @@ class _Engine:
             rounded = None if relaxed.values is None else self._integral(relaxed.values)
             if rounded is not None:
                 self.misses = 0
-                return RowResult(Status.OPTIMAL, rounded, 0.0)
+                return RowAnswer(Status.OPTIMAL, rounded, 0.0)
             self.misses += 1
         result = self.branch_and_bound.run(costs, fresh=True)
         if result.values is None:
             return result
-        return RowResult(result.status, self._rounded(result.values), result.gap)
+        return RowAnswer(result.status, self._rounded(result.values), result.gap)
 
     def set_bounds(self, bounds: RowBounds, row: int) -> None:
         """Give every object the sides and bounds of one row."""
@@ -161,7 +133,7 @@ class _Engine:
                 highs.set_bounds(*self._bounds)
 
     def _rounded(self, values: FloatArray) -> FloatArray:
-        return np.where(self.model.integrality, np.round(values), values)
+        return exact_integers(values, self.model.integrality)
 
     def _integral(self, values: FloatArray) -> FloatArray | None:
         """Return the values with integers made exact, or None where they are fractional."""

@@ -7,16 +7,16 @@ at unit scale branch and bound stops 1e-8 short of the optimum.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, final
 
 import highspy
 import numpy as np
 
 from imle_opt_solvers.linear_model import LinearModel
+from imle_opt_solvers.row_answer import RowAnswer, scaled
 from imle_opt_solvers.solution import FloatArray, Limits, Status
 
-__all__ = ["HighsObject", "RowResult"]
+__all__ = ["HighsObject"]
 
 _STATUSES = {
     highspy.HighsModelStatus.kOptimal: Status.OPTIMAL,
@@ -36,21 +36,6 @@ _DUAL_SIMPLEX = 1
 _PRIMAL_SIMPLEX = 4
 
 
-@dataclass(frozen=True)
-class RowResult:
-    """One row's answer.
-
-    Args:
-        status: how it ended.
-        values: (columns,) where the status has a decision.
-        gap: proven relative gap.
-    """
-
-    status: Status
-    values: FloatArray | None
-    gap: float
-
-
 @final
 class HighsObject:
     """A HiGHS object for one model; not thread-safe, not picklable: made where it is used.
@@ -68,14 +53,14 @@ class HighsObject:
         self._all_columns = np.arange(model.num_columns, dtype=np.int32)
         self._all_rows = np.arange(model.num_rows, dtype=np.int32)
 
-    def run(self, costs: FloatArray, *, fresh: bool) -> RowResult:
+    def run(self, costs: FloatArray, *, fresh: bool) -> RowAnswer:
         """Minimise `costs` (columns,); `fresh` forgets the last basis and solution first."""
         highs = self.highs
         if fresh:
             highs.clearSolver()
         if not self.model.is_mixed_integer:
             self._choose_simplex(fresh)
-        highs.changeColsCost(len(costs), self._all_columns, _scaled(costs))
+        highs.changeColsCost(len(costs), self._all_columns, scaled(costs, _LARGEST_EXPONENT))
         if self.limits.seconds is not None:
             # HiGHS counts the time of all LP runs of an object together, but each MIP run on its own.
             spent = 0.0 if self.model.is_mixed_integer else highs.getRunTime()
@@ -101,20 +86,20 @@ class HighsObject:
             self.highs.setOptionValue("simplex_strategy", strategy)
             self._strategy = strategy
 
-    def _read(self) -> RowResult:
+    def _read(self) -> RowAnswer:
         highs = self.highs
         foreign = highs.getModelStatus()
         if foreign == highspy.HighsModelStatus.kUnboundedOrInfeasible:
-            return RowResult(self._unbounded_or_infeasible(), None, np.nan)
+            return RowAnswer(self._unbounded_or_infeasible())
         status = _STATUSES.get(foreign, Status.ERROR)
         mixed = self.model.is_mixed_integer
         if status is Status.OPTIMAL:
             gap = max(0.0, highs.getInfo().mip_gap) if mixed else 0.0
-            return RowResult(status, self._values(), gap)
+            return RowAnswer(status, self._values(), gap)
         if status is Status.LIMIT and mixed and self._has_incumbent():
             gap = highs.getInfo().mip_gap
-            return RowResult(Status.FEASIBLE, self._values(), gap if np.isfinite(gap) else np.nan)
-        return RowResult(status, None, np.nan)
+            return RowAnswer(Status.FEASIBLE, self._values(), gap if np.isfinite(gap) else np.nan)
+        return RowAnswer(status)
 
     def _values(self) -> FloatArray:
         return np.array(self.highs.getSolution().col_value, dtype=np.float64)
@@ -134,13 +119,6 @@ class HighsObject:
             highspy.HighsModelStatus.kTimeLimit: Status.LIMIT,
         }
         return known.get(foreign, Status.ERROR)
-
-
-def _scaled(costs: FloatArray) -> FloatArray:
-    largest = float(np.abs(costs).max(initial=0.0))
-    if largest == 0.0:
-        return costs
-    return np.ldexp(costs, _LARGEST_EXPONENT - int(np.frexp(largest)[1]))
 
 
 def _build(model: LinearModel, limits: Limits) -> highspy.Highs:

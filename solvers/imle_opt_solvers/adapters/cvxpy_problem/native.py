@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, final
@@ -12,6 +11,7 @@ import numpy as np
 from cvxpy.error import SolverError
 from cvxpy.reductions.solution import failure_solution
 
+from imle_opt_solvers._per_thread import PerThread
 from imle_opt_solvers.adapters.cvxpy_problem.arrays import is_quadratic
 from imle_opt_solvers.adapters.cvxpy_problem.costs import BUILDING, CostProblem, cost_problem
 from imle_opt_solvers.errors import UnsupportedModelError
@@ -116,7 +116,7 @@ class CvxpySolver(Solver):
     ) -> None:
         self._template = cost_problem(problem, variables)
         self.limits = limits or Limits()
-        self._local = threading.local()
+        self._compiled: PerThread[_Compiled] = PerThread()
         self.solver_name = self._choose(solver)
         backend = _BACKENDS.get(self.solver_name, _OTHER_BACKEND)
         if backend is _OTHER_BACKEND and limits is not None:
@@ -136,16 +136,9 @@ class CvxpySolver(Solver):
             on_failure=on_failure,
         )
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key != "_local"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._local = threading.local()
-
     def solve_rows(self, costs: FloatArray, instances: Instances | None, deterministic: bool) -> Solution:
         """Solve row by row, each from a cold start, on this thread's compiled problem."""
-        compiled = self._compiled()
+        compiled = self._compiled.get(lambda: _Compiled(self._template, self.solver_name, self.limits))
         answers = [compiled.solve(row) for row in costs]
         missing = np.full(self.shape, np.nan)
         return Solution(
@@ -155,12 +148,6 @@ class CvxpySolver(Solver):
             np.array([answer.gap for answer in answers]),
             0.0,
         )
-
-    def _compiled(self) -> _Compiled:
-        compiled: _Compiled | None = getattr(self._local, "compiled", None)
-        if compiled is None:
-            compiled = self._local.compiled = _Compiled(self._template, self.solver_name, self.limits)
-        return compiled
 
     def _choose(self, solver: str | None) -> str:
         """Return the first candidate that cvxpy can compile the problem for."""
@@ -180,7 +167,7 @@ class CvxpySolver(Solver):
                 continue
             if solver is None and name == "HIGHS" and compiled.is_quadratic:
                 continue
-            self._local.compiled = compiled
+            self._compiled.keep(compiled)
             return name
         mixed = " SCIP (`pip install pyscipopt`) takes mixed-integer quadratic and conic ones."
         raise UnsupportedModelError(
