@@ -102,3 +102,38 @@ def test_an_adapter_loads_its_own_package_and_no_torch(name):
 
 def test_the_cvxpy_adapter_loads_no_torch():
     assert "torch" not in loaded("ENGINES = ('highs', 'native')\n" + ONES + PROGRAMS["cvxpy"])
+
+
+HIGHS_OF_OR_TOOLS = {
+    "ortools.linear_solver": """
+import {first}
+from ortools.linear_solver import pywraplp
+import pulp
+model = pywraplp.Solver.CreateSolver("HIGHS")
+x = model.BoolVar("x")
+model.Maximize(x)
+""",
+    "ortools.math_opt": """
+import {first}
+from ortools.math_opt.python import mathopt
+import pulp
+model = mathopt.Model()
+x = model.add_binary_variable()
+model.maximize(x)
+""",
+}
+SOLVE_BY_HIGHS = """
+from imle_opt_solvers import UnsupportedModelError, wrap
+try:
+    print(wrap(model, engine="native:highs").solve([2.0]).objectives)
+except UnsupportedModelError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("package", HIGHS_OF_OR_TOOLS)
+def test_the_highs_of_or_tools_is_refused_where_pulp_has_shadowed_it(package):
+    # Unguarded, pywraplp finds nothing and MathOpt ends the whole process.
+    program = HIGHS_OF_OR_TOOLS[package] + SOLVE_BY_HIGHS
+    assert "Import ortools first" in run(program.replace("{first}", "pulp"))
+    assert run(program.replace("{first}", "numpy")).strip() == "2.0"
