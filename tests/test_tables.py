@@ -178,7 +178,7 @@ class Bomb:
 @pytest.mark.parametrize("name", ["t.npy", "t.npz"])
 def test_no_code_runs_when_arrays_are_read(tmp_path, name):
     bomb = np.array([[Bomb()]], dtype=object)
-    (np.save if name == "t.npy" else np.savez)(tmp_path / name, bomb, allow_pickle=True)
+    (np.save if name == "t.npy" else np.savez)(tmp_path / name, bomb)
     with pytest.raises(InvalidInputError, match="refused, because reading them can run code"):
         read(tmp_path / name)
 
