@@ -175,12 +175,35 @@ def test_weights_of_rows_count():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
-def test_the_value_has_the_dtype_of_the_predictions(dtype):
-    costs = normal(3, 5).to(dtype).requires_grad_()
-    value = ExplicitMLE(opaque(), Gumbel())(costs, solutions=torch.as_tensor(DECISIONS[:3]).long())
-    assert value.dtype == dtype
-    value.sum().backward()
-    assert costs.grad.dtype == dtype
+def test_values_are_not_in_half_precision_and_gradients_have_the_dtype_of_the_predictions(dtype):
+    # Labels whose objectives overflow in float16, and whose differences vanish in bfloat16.
+    true = torch.tensor([[4e5, 4e5 + 100, 4e5 + 200, 4e5 + 300, 4e5 + 400]])
+    y = best(-true.double())
+    costs = torch.full((1, 5), 3e4).to(dtype).requires_grad_()
+    samples = torch.as_tensor(DECISIONS[:1]).to(dtype).requires_grad_()
+    found = (
+        ExplicitMLE(opaque())(costs, solutions=y.long()),
+        RegretLoss(opaque())(samples, true),
+        HammingLoss(opaque())(samples, y),
+    )
+    optimum = (true.double() * y).sum(-1)
+    expected = (
+        -(costs.detach().double() * (best(-costs.detach().double()) - y)).sum(-1),
+        (true.double() * samples.detach()).sum(-1) - optimum,
+        (samples.detach().double() != y).sum(-1),
+    )
+    for value, wanted in zip(found, expected, strict=True):
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value, wanted.float(), atol=0.1, rtol=1e-6)
+        value.sum().backward()
+    assert costs.grad.dtype == samples.grad.dtype == dtype
+
+
+def test_true_costs_are_solved_in_their_own_precision():
+    true = torch.tensor([[1.0, 1.0, 1.0, 1.0, 1.0]], dtype=torch.float64) - 1e-12 * torch.arange(5)
+    solver = Recorder()
+    RegretLoss(solver)(torch.zeros(1, 5), true)
+    assert np.array_equal(solver.calls[0][0], true.numpy())
 
 
 @pytest.mark.parametrize(("kind", "rows"), [("solutions", [12]), ("costs", [12, 12])])

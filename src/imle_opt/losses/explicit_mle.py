@@ -109,7 +109,7 @@ class ExplicitMLE(nn.Module):
             generator: source of randomness for this call; it comes before the constructor's.
 
         Returns:
-            (*batch,), in the dtype of `costs_hat`.
+            (*batch,), in the dtype of `costs_hat`, but float32 where that is half precision.
         """
         theta = theta_of(costs_hat, self.family, "costs_hat")
         label, name = _one_label(solutions, costs)
@@ -120,7 +120,7 @@ class ExplicitMLE(nn.Module):
         perturbed = self.noise.perturbed(self.family, theta.detach(), self.num_samples, rows, generator)
         if name == "costs":
             label = mean_decision(theta_of(label, self.family).to(theta), perturbed)
-        return negative_log_likelihood(theta, label.to(theta), perturbed).to(costs_hat.dtype)
+        return negative_log_likelihood(theta, label.to(theta), perturbed)
 
     def extra_repr(self) -> str:
         """Show the family and the number of samples."""

@@ -6,7 +6,7 @@ from typing import final
 
 from torch import Tensor, nn
 
-from imle_opt._checks import check_finite, check_samples_of
+from imle_opt._checks import at_least_float32, check_finite, check_samples_of
 from imle_opt._perturbed import event_sum
 from imle_opt.families import MAPOracle, as_family
 from imle_opt_solvers.errors import InvalidInputError
@@ -48,7 +48,7 @@ class HammingLoss(nn.Module):
             solutions: y, (*batch, *event), entries 0 or 1.
 
         Returns:
-            (*samples, *batch).
+            (*samples, *batch), in the dtype of `decisions`, but float32 where that is half precision.
         """
         check_samples_of(decisions, solutions, "solutions", self.event_dim)
         check_finite(solutions, "solutions", self.event_dim)
@@ -57,5 +57,6 @@ class HammingLoss(nn.Module):
                 f"`solutions` must be 0 or 1 for the Hamming loss; they range from {solutions.min():g} to "
                 f"{solutions.max():g}. For other decisions use RegretLoss."
             )
+        decisions = at_least_float32(decisions)
         solutions = solutions.to(decisions)
         return event_sum(decisions * (1 - solutions) + solutions * (1 - decisions), self.event_dim)

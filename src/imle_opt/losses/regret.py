@@ -7,7 +7,7 @@ from typing import final
 from torch import Tensor, nn
 
 from imle_opt._bridge import flat_instances
-from imle_opt._checks import check_floating, check_like, check_samples_of
+from imle_opt._checks import at_least_float32, check_floating, check_like, check_samples_of
 from imle_opt._perturbed import decide_flat, event_sum, theta_of
 from imle_opt.families import MAPOracle, as_family
 from imle_opt_solvers.instances import Instances
@@ -62,16 +62,16 @@ class RegretLoss(nn.Module):
             instances: per-row data of the solver, each entry (*batch, ...); used where it solves.
 
         Returns:
-            (*samples, *batch).
+            (*samples, *batch), in the dtype of `decisions`, but float32 where that is half precision.
         """
         event_dim = self.family.event_dim
         theta = theta_of(costs, self.family).detach()
         check_floating(decisions, "decisions")
         check_samples_of(decisions, costs, "costs", event_dim)
-        theta = theta.to(decisions)
         if solutions is None:
             rows = flat_instances(instances, tuple(theta.shape[: theta.ndim - event_dim]))
             solutions = decide_flat(self.family, theta, rows)
         else:
             check_like(solutions, costs, "solutions", event_dim)
-        return event_sum(theta * (solutions.to(theta) - decisions), event_dim)
+        decisions = at_least_float32(decisions)
+        return event_sum(theta.to(decisions) * (solutions.to(decisions) - decisions), event_dim)
