@@ -75,6 +75,18 @@ def test_f_is_called_once_with_all_samples_stacked_and_its_parameters_learn():
     torch.testing.assert_close(decoder.weight.grad, expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_f_gets_samples_in_the_dtype_of_theta(dtype):
+    decoder = torch.nn.Linear(5, 1, dtype=dtype)
+    layer = IMLE(KSubset(2), noise=Gumbel(), target=PID(1.0), num_samples=3)
+    for needs_gradient in (True, False):
+        theta = normal(4, 5).to(dtype).requires_grad_(needs_gradient)
+        value = expectation(lambda z: decoder(z).squeeze(-1).square(), theta, KSubset(2), pathwise(layer))
+        value.sum().backward()
+    assert decoder.weight.grad.isfinite().all()
+    assert value.dtype == dtype
+
+
 def test_what_f_does_with_theta_itself_is_differentiated_too():
     theta = normal(4, 5)
     layer = StraightThrough(KSubset(2))

@@ -66,8 +66,8 @@ def expectation(
     in a layer, a fixed lambda does not shrink with the size of the batch.
 
     Args:
-        f: called once, with all samples stacked (S, *batch, *event); returns values (S, *batch). Its own
-            parameters get their gradients as usual.
+        f: called once, with all samples stacked (S, *batch, *event), in the dtype of theta; returns values
+            (S, *batch). Its own parameters get their gradients as usual.
         theta: (*batch, *event).
         family: a solver or a family; the estimator's own, where it has one.
         estimator: how, for example `pathwise(layer)`.
@@ -85,7 +85,11 @@ def expectation(
     check_costs(theta, resolved.event_dim, event_shape(resolved), "theta")
     check_generator(generator, theta.device)
     rows = flat_instances(instances, tuple(theta.shape[: theta.ndim - resolved.event_dim]))
-    return estimator(f, at_least_float32(theta), resolved, instances=rows, generator=generator)
+
+    def values(samples: Tensor) -> Tensor:
+        return f(samples.to(theta.dtype))
+
+    return estimator(values, at_least_float32(theta), resolved, instances=rows, generator=generator)
 
 
 def pathwise(layer: Layer) -> Pathwise:
