@@ -169,9 +169,12 @@ class Adaptive(Target, nn.Module):
     def aim(self, theta: Tensor, gradient: Tensor, family: MAPOracle) -> Aim:
         """Return `theta - lambda g` with one lambda per sample and row."""
         norm = _event_norm(gradient, family.event_dim)
-        ratio = _event_norm(theta, family.event_dim) / torch.where(norm > 0, norm, 1)
-        strength = torch.where(norm > 0, self.alpha.to(norm) * ratio, 0).to(theta)
-        return Aim(theta=theta - over_event(strength, family.event_dim) * gradient, strength=strength)
+        unit = torch.where(norm > 0, norm, 1)
+        length = self.alpha.to(norm) * _event_norm(theta, family.event_dim)
+        # Not lambda g: where g is next to nothing, lambda is infinite in single precision.
+        step = over_event(length, family.event_dim) * (gradient / over_event(unit, family.event_dim))
+        strength = torch.where(norm > 0, length / unit, 0).to(theta)
+        return Aim(theta=theta - step.to(theta), strength=strength)
 
     def observe(self, difference: Tensor, rows: Tensor, family: MAPOracle) -> None:
         """Update n and alpha, in `train()` and where some row had a gradient."""
