@@ -147,6 +147,38 @@ def regret(
 
 
 @app.command()
+def demo(
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the report goes.")] = Path("report.html"),
+    report: Annotated[bool, typer.Option(help="Write a report (needs plotly).")] = True,
+    seed: Annotated[int, typer.Option(metavar="NUMBER", help="The same seed gives the same figures.")] = 0,
+    epochs: Annotated[
+        int | None, typer.Option(metavar="NUMBER", help="Passes over the training maps, for each method.")
+    ] = None,
+    maps: Annotated[int | None, typer.Option(metavar="NUMBER", help="Maps to train on.")] = None,
+    test_maps: Annotated[int | None, typer.Option(metavar="NUMBER", help="Maps to test on.")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Few maps and epochs, to see it run; learns little.")
+    ] = False,
+) -> int:
+    """Learn the costs of maps from real images, with a solver in the loop: minutes, no download."""
+
+    def command() -> ExitCode:
+        from imle_opt.cli.demo_command import DemoOptions, run_demo_command
+
+        options = DemoOptions(
+            out=out if report else None,
+            seed=seed,
+            epochs=epochs,
+            maps=maps,
+            test_maps=test_maps,
+            quick=quick,
+        )
+        return run_demo_command(options)
+
+    return end_of(command)
+
+
+@app.command()
 def doctor(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
