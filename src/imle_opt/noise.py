@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -204,18 +205,15 @@ class SumOfGamma(AdditiveNoise):
         Raises:
             InvalidInputError: `kappa` is still `"auto"`.
 
-        Cost: `terms` gamma draws per entry, about 50 ns each on one CPU core.
+        Cost: `terms` gamma draws per entry, about 25 ns each on one CPU core.
         """
         if isinstance(self.kappa, str):
             raise InvalidInputError(
                 "`kappa='auto'` has not been resolved: give `kappa` as a number, or call "
                 "`noise.resolved(decisions, event_dim=...)` with some decisions first."
             )
-        concentration = torch.full(tuple(shape), 1 / self.kappa, dtype=_noise_dtype(dtype), device=device)
-        drawn = torch.zeros_like(concentration)
-        for i in range(1, self.terms + 1):
-            # The public torch.distributions.Gamma takes no generator.
-            gamma = torch._standard_gamma(concentration, generator)  # pyright: ignore[reportPrivateUsage,reportPrivateImportUsage]
+        drawn = torch.zeros(tuple(shape), dtype=_noise_dtype(dtype), device=device)
+        for i, gamma in enumerate(_standard_gammas(1 / self.kappa, self.terms, drawn, generator), start=1):
             drawn.add_(gamma, alpha=self.kappa / i)
         if not self.tail_correction:
             return drawn.sub_(math.log(self.terms)).mul_(self.temperature / self.kappa)
@@ -329,6 +327,26 @@ def _standard_normal(
     shape: Sequence[int], generator: torch.Generator | None, dtype: torch.dtype, device: torch.device | str
 ) -> Tensor:
     return torch.empty(tuple(shape), dtype=_noise_dtype(dtype), device=device).normal_(generator=generator)
+
+
+def _standard_gammas(
+    concentration: float, count: int, like: Tensor, generator: torch.Generator | None
+) -> Iterator[Tensor]:
+    """Yield `count` independent Gamma(concentration, scale 1) tensors, each valid until the next."""
+    if like.device.type != "cpu":
+        concentrations = torch.full_like(like, concentration)
+        for _ in range(count):
+            # The public torch.distributions.Gamma takes no generator.
+            yield torch._standard_gamma(concentrations, generator)  # pyright: ignore[reportPrivateUsage,reportPrivateImportUsage]
+        return
+    # On a CPU NumPy draws gammas three times as fast as torch, and this noise is nothing but gammas.
+    seed = torch.randint(2**63 - 1, (), generator=generator, device="cpu")
+    source = np.random.Generator(np.random.SFC64(int(seed)))
+    gamma = torch.empty_like(like)
+    array = gamma.numpy()
+    for _ in range(count):
+        source.standard_gamma(concentration, dtype=array.dtype.type, out=array)
+        yield gamma
 
 
 def _cut_off_moments(terms: int) -> tuple[float, float]:
