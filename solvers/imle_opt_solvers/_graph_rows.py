@@ -61,7 +61,7 @@ def node_indices(given: NDArray[Any] | None, own: Any, graph: Graph, rows: IntAr
     Raises:
         InvalidInputError: a label that is not a node; the message names the row.
     """
-    labels = [own] * len(rows) if given is None else given[rows].tolist()
+    labels = [own] if given is None else given[rows].tolist()
     positions = [graph.positions.get(_as_label(label)) for label in labels]
     if None in positions:
         first = positions.index(None)
@@ -69,7 +69,7 @@ def node_indices(given: NDArray[Any] | None, own: Any, graph: Graph, rows: IntAr
             f"Row {rows[first]} has the {key} {_as_label(labels[first])!r}, which is not a node of its "
             f"graph. It has {graph.num_nodes}: {list_some(graph.nodes)}."
         )
-    return np.array(positions, dtype=np.int64)
+    return np.repeat(np.array(positions, dtype=np.int64), len(rows) if given is None else 1)
 
 
 def node_index(label: object, graph: Graph, key: str) -> int:
