@@ -298,11 +298,11 @@ def _seeded(seed: int | None, loader: Iterable[Any], device: torch.device) -> Ge
 @contextmanager
 def _progress_bar(epochs: int, wanted: bool | None) -> Generator[Callable[[EpochRecord], None]]:
     console = Console(stderr=True)
+    if not (console.is_terminal if wanted is None else wanted):
+        yield lambda record: None  # a disabled bar of rich before 15 still ends its line
+        return
     columns = (TextColumn("epoch {task.completed:.0f}/{task.total:.0f}"), BarColumn())
-    shown = console.is_terminal if wanted is None else wanted
-    with Progress(
-        *columns, TextColumn("{task.description}"), TimeRemainingColumn(), console=console, disable=not shown
-    ) as bar:
+    with Progress(*columns, TextColumn("{task.description}"), TimeRemainingColumn(), console=console) as bar:
         task = bar.add_task("", total=epochs)
 
         def show(record: EpochRecord) -> None:
