@@ -207,7 +207,10 @@ def test_rows_without_a_decision(tmp_path, capsys):
     words = ["regret", f"{tmp_path / 'm.py'}:model", "--predicted", str(tmp_path / "p.csv")]
     words += ["--true", str(tmp_path / "t.csv")]
     assert main(words) == 2
-    assert "1 of 3 rows have no proven optimum (row 1: unbounded)" in capsys.readouterr().err
+    assert (
+        "With the predicted costs: 1 of 3 rows have no proven optimum (row 1: unbounded)"
+        in capsys.readouterr().err
+    )
     out = tmp_path / "rows.csv"
     code, summary = run_json(capsys, [*words, "--on-failure", "nan", "--csv", str(out)])
     assert code == 0

@@ -337,8 +337,11 @@ def test_rows_without_a_decision_are_left_out_and_named():
     unbounded = linear_model("min", matrix, 1, INF, 0, INF, False, predicted=[0, 1])
     predicted = np.array([[1.0, 2.0], [-1.0, 2.0], [2.0, 1.0]])
     true = np.array([[1.0, 2.0], [1.0, 2.0], [1.0, 2.0]])
-    with pytest.raises(SolveError, match="row 1: unbounded"):
+    with pytest.raises(SolveError, match=r"With the predicted costs: 1 of 3.*row 1: unbounded") as caught:
         evaluate(HighsSolver(unbounded), predicted, true)
+    assert caught.value.rows == (1,)
+    with pytest.raises(SolveError, match="With the true costs"):
+        evaluate(HighsSolver(unbounded), true, predicted)
     report = evaluate(HighsSolver(unbounded, on_failure="nan"), predicted, true)
     assert report.unmeasured_rows == (1,)
     np.testing.assert_allclose(report.regrets, [0, np.nan, 1])

@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike
 from imle_opt_solvers._checks import check_costs
 from imle_opt_solvers._decided import Decided
 from imle_opt_solvers._ties import TieProblem, WorstTies, find_worst_ties
-from imle_opt_solvers.errors import InvalidInputError, RegretError
+from imle_opt_solvers.errors import InvalidInputError, RegretError, SolveError
 from imle_opt_solvers.instances import Instances, flatten_instances
 from imle_opt_solvers.regret_report import RegretReport
 from imle_opt_solvers.solution import FloatArray, Solution, Status
@@ -95,8 +95,8 @@ def evaluate(
             f"`predicted_costs` and `true_costs` must have the same shape, one row per instance: they have "
             f"{predicted.shape} and {true.shape}."
         )
-    decided = solver.solve(predicted, instances=instances)
-    best = solver.solve(true, instances=instances) if true_solution is None else true_solution
+    decided = _solve(solver, predicted, instances, "predicted")
+    best = _solve(solver, true, instances, "true") if true_solution is None else true_solution
     if best.decisions.shape != true.shape:
         raise InvalidInputError(
             f"`true_solution` holds decisions of shape {best.decisions.shape}; `true_costs` has shape "
@@ -160,6 +160,16 @@ def normalized_regret(
         true_solution=true_solution,
         worst_case=False,
     ).normalized_regret
+
+
+def _solve(solver: Solver, costs: FloatArray, instances: Instances | None, which: str) -> Solution:
+    """Solve, and say in errors which of the two costs they are about."""
+    try:
+        return solver.solve(costs, instances=instances)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"With the {which} costs: {error}") from error
+    except SolveError as error:
+        raise SolveError(f"With the {which} costs: {error}", error.rows, error.solution) from error
 
 
 def _compare(
