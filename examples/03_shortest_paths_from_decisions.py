@@ -5,8 +5,8 @@ the day (rain, hour, ...), where they started, where they went and which way, bu
 costs of the streets under which the observed routes are shortest.
 
 Three things to see: every trip has ends of its own (`instances`); costs must not become negative on a graph
-with cycles (an exponential, and noise that keeps the sign); and costs are learnt up to their scale only,
-which regret does not mind.
+with cycles (an exponential, and noise that makes costs larger, never negative); and costs are learnt up to
+their scale only, which regret does not mind.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import networkx as nx
 import numpy as np
 import torch
 
-from imle_opt import ExplicitMLE, Multiplicative, ShortestPath, regret
+from imle_opt import ExplicitMLE, Exponential, ShortestPath, regret
 
 town = nx.convert_node_labels_to_integers(nx.grid_2d_graph(5, 5))
 solver = ShortestPath(town, source=0, target=24)
@@ -40,7 +40,7 @@ print(f"the town has {num_streets} streets, a route {routes.sum(axis=1).mean():.
 train, test = np.arange(400), np.arange(400, 600)
 torch.manual_seed(0)
 network = torch.nn.Linear(4, num_streets)  # of the logarithm of the costs
-loss = ExplicitMLE(solver, noise=Multiplicative(temperature=0.5), num_samples=4)
+loss = ExplicitMLE(solver, noise=Exponential(temperature=0.2), num_samples=4)
 optimizer = torch.optim.Adam(network.parameters(), lr=0.03)
 for _ in range(30):
     for batch in torch.randperm(len(train)).split(50):

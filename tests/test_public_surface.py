@@ -29,6 +29,7 @@ SURFACE = {
     "CostDomain",
     "Eq14",
     "ExplicitMLE",
+    "Exponential",
     "FitResult",
     "FunctionSolver",
     "Gumbel",

@@ -35,6 +35,7 @@ _HOMES = {
         "wrap",
     ),
     "imle_opt.families": ("Categorical", "KSubset", "Polytope"),
+    "imle_opt.exponential_noise": ("Exponential",),
     "imle_opt.noise": ("Gumbel", "Multiplicative", "NoNoise", "Normal", "SumOfGamma"),
     "imle_opt.calibration": ("calibrate_temperature",),
     "imle_opt.targets": ("PID", "Adaptive", "Eq14"),

@@ -11,6 +11,7 @@ from imle_opt.calibration import calibrate_temperature as calibrate_temperature
 from imle_opt.estimator import PredictThenOptimize as PredictThenOptimize
 from imle_opt.expectations import expectation as expectation
 from imle_opt.expectations import pathwise as pathwise
+from imle_opt.exponential_noise import Exponential as Exponential
 from imle_opt.families import Categorical as Categorical
 from imle_opt.families import KSubset as KSubset
 from imle_opt.families import Polytope as Polytope
