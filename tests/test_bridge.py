@@ -46,6 +46,11 @@ def test_arrays_and_tensors_do_not_share_memory_on_the_way_back():
     assert torch.equal(tensor, torch.zeros(2, 3, dtype=torch.float64))
 
 
+@pytest.mark.parametrize("array", [np.arange(6.0)[::-2], np.broadcast_to(np.ones(3), (2, 3))])
+def test_arrays_that_torch_would_not_take_come_through(array):
+    assert np.array_equal(to_tensor(array, like=torch.empty(1)).numpy(), array)
+
+
 def test_a_float64_tensor_is_not_copied_on_the_way_there():
     tensor = normal(2, 3)
     assert np.shares_memory(to_array(tensor), tensor.numpy())

@@ -52,7 +52,8 @@ def to_tensor(array: FloatArray, *, like: Tensor) -> Tensor:
     """
     pinned = like.device.type == "cuda"
     staged = torch.empty(array.shape, dtype=like.dtype, pin_memory=pinned)
-    staged.copy_(torch.from_numpy(array))
+    # Torch takes no array that is read-only or runs backwards.
+    staged.copy_(torch.from_numpy(array if array.flags.carray else array.copy()))
     return staged.to(like.device, non_blocking=pinned)
 
 
