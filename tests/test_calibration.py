@@ -203,6 +203,9 @@ def test_noise_without_temperature():
         ({"marginals": torch.full((2, 10), math.nan)}, "`marginals` must be finite: 20 of 20"),
         ({"costs": torch.zeros(0, 10)}, "must hold at least one row"),
         ({"costs": torch.full((10,), math.inf)}, "`costs` must be finite"),
+        ({"costs": np.zeros((2, 10))}, "`costs` must be a torch.Tensor, not ndarray"),
+        ({"marginals": np.zeros((2, 10))}, "`marginals` must be a torch.Tensor, not ndarray"),
+        ({"noise": Gumbel}, "`noise` must be a Noise"),
     ],
 )
 def test_bad_input(arguments, message):

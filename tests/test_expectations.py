@@ -172,6 +172,12 @@ def test_f_must_return_one_value_per_sample_and_row():
         expectation(lambda z: z.sum(), normal(3, 5), KSubset(2), pathwise(layer))
 
 
+def test_a_layer_is_not_an_estimator():
+    layer = IMLE(KSubset(2))
+    with pytest.raises(InvalidInputError, match=r"`estimator` is a layer: give `pathwise\(layer\)`"):
+        expectation(squares, normal(3, 5), KSubset(2), layer)
+
+
 def test_bad_theta_is_refused_by_name():
     layer = IMLE(Categorical())
     with pytest.raises(InvalidInputError, match="`theta` must be finite"):

@@ -466,6 +466,10 @@ def test_bad_costs_are_refused_by_name(name, training):
 def test_bad_options_are_refused_by_name():
     for options, message in (
         ({"num_samples": 0}, "`num_samples` must be at least 1"),
+        ({"num_samples": 2.0}, "`num_samples` must be a whole number, not 2.0"),
+        ({"noise": Gumbel}, r"`noise` must be a Noise, .*Gumbel\(1.0\).*, not <class"),
+        ({"noise": 1.0}, "`noise` must be a Noise, .*, not 1.0"),
+        ({"target": 10.0}, r"`target` must be a Target, .*PID\(10.0\).*, not 10.0"),
         ({"scale": "lambda"}, "`scale` must be one of '1/strength', '1'"),
         ({"difference": "backward"}, "`difference` must be one of"),
         ({"batch_reduction": "none"}, "`batch_reduction` must be one of 'sum', 'mean'"),
@@ -476,6 +480,10 @@ def test_bad_options_are_refused_by_name():
         BlackBox(opaque(), 0.0)
     with pytest.raises(InvalidInputError, match="expected a solver or a family, not int"):
         IMLE(3)
+    with pytest.raises(InvalidInputError, match="expected a solver or a family, not the class KSubset"):
+        IMLE(KSubset)
+    with pytest.raises(InvalidInputError, match=r"`generator` must be a Generator, .*, not 3"):
+        IMLE(opaque())(normal(2, 5), generator=3)
 
 
 def test_a_layer_shows_what_it_is():

@@ -312,6 +312,7 @@ def test_hamming_refuses_bad_input_by_name():
         (torch.full((3, 5), torch.nan), "`solutions` must be finite"),
         (torch.zeros(1, 5), r"`decisions` must have shape .*\(4, 3, 5\) and \(1, 5\)"),
         (torch.zeros(2, 4, 3, 5), "`decisions` must have shape"),
+        (np.zeros((3, 5)), "`solutions` must be a torch.Tensor, not ndarray"),
     ):
         with pytest.raises(InvalidInputError, match=message):
             loss(z, y)

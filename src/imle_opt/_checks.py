@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import torch
 from torch import Tensor
 
@@ -15,9 +17,11 @@ __all__ = [
     "check_finite",
     "check_floating",
     "check_generator",
+    "check_kind",
     "check_like",
     "check_positive",
     "check_samples_of",
+    "check_tensor",
 ]
 
 
@@ -47,13 +51,18 @@ def check_costs(
 
 def check_floating(tensor: Tensor, name: str) -> None:
     """Refuse what is not a tensor of floating point numbers."""
-    if not isinstance(tensor, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
-        raise InvalidInputError(
-            f"`{name}` must be a torch.Tensor, not {type(tensor).__name__}: convert it with torch.as_tensor."
-        )
+    check_tensor(tensor, name)
     if not tensor.is_floating_point():
         raise InvalidInputError(
             f"`{name}` must be floating point, not {tensor.dtype}: convert it with `.float()`."
+        )
+
+
+def check_tensor(tensor: Tensor, name: str) -> None:
+    """Refuse what is not a tensor."""
+    if not isinstance(tensor, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+        raise InvalidInputError(
+            f"`{name}` must be a torch.Tensor, not {type(tensor).__name__}: convert it with torch.as_tensor."
         )
 
 
@@ -86,10 +95,7 @@ def check_like(label: Tensor, costs: Tensor, name: str, event_dim: int) -> None:
     Raises:
         InvalidInputError: another shape (nothing is broadcast), or NaN or infinite entries.
     """
-    if not isinstance(label, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
-        raise InvalidInputError(
-            f"`{name}` must be a torch.Tensor, not {type(label).__name__}: convert it with torch.as_tensor."
-        )
+    check_tensor(label, name)
     if label.shape != costs.shape:
         raise InvalidInputError(
             f"`{name}` must have the shape of the predicted costs, {tuple(costs.shape)}, not "
@@ -121,6 +127,8 @@ def check_samples_of(decisions: Tensor, label: Tensor, name: str, event_dim: int
 
 def check_generator(generator: torch.Generator | None, device: torch.device) -> None:
     """Refuse a generator that cannot draw on the device of the costs."""
+    if generator is not None:
+        check_kind(generator, torch.Generator, "generator", "torch.Generator().manual_seed(0)")
     if generator is not None and generator.device.type != device.type:
         raise InvalidInputError(
             f"`generator` is on {generator.device} and the costs on {device}: noise is drawn where the costs "
@@ -134,8 +142,18 @@ def check_positive(value: float, name: str, advice: str = "") -> None:
         raise InvalidInputError(f"`{name}` must be positive and finite, not {value!r}{advice}.")
 
 
+def check_kind(value: object, kind: type, name: str, example: str) -> None:
+    """Refuse an option of another type; a class that was not called is one, too."""
+    if not isinstance(value, kind):
+        raise InvalidInputError(
+            f"`{name}` must be a {kind.__name__}, for example `{example}`, not {value!r}."
+        )
+
+
 def check_at_least_one(value: int, name: str) -> None:
-    """Refuse a count below 1."""
+    """Refuse a count that is not a whole number, or below 1."""
+    if not isinstance(value, Integral):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+        raise InvalidInputError(f"`{name}` must be a whole number, not {value!r}.")
     if value < 1:
         raise InvalidInputError(f"`{name}` must be at least 1, not {value!r}.")
 

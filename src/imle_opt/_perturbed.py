@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from imle_opt._bridge import take_rows
-from imle_opt._checks import at_least_float32, check_costs
+from imle_opt._checks import at_least_float32, check_costs, check_kind
 from imle_opt.families import MAPOracle, Polytope
 from imle_opt.noise import Noise, NoNoise, SumOfGamma
 from imle_opt_solvers.errors import SolveError
@@ -108,12 +108,16 @@ class NoiseSource(nn.Module):
     Args:
         noise: any noise.
 
+    Raises:
+        InvalidInputError: it is not a noise.
+
     Attributes:
         kappa: what `"auto"` was settled to, a buffer; NaN until then. Only where the noise asks for it.
     """
 
     def __init__(self, noise: Noise) -> None:
         super().__init__()
+        check_kind(noise, Noise, "noise", "Gumbel(1.0)")
         self.noise = noise
         self.kappa: Tensor | None
         self.register_buffer("kappa", torch.tensor(math.nan) if _is_unsettled(noise) else None)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from imle_opt._bridge import flat_instances
-from imle_opt._checks import check_at_least_one, check_finite
+from imle_opt._checks import check_at_least_one, check_finite, check_kind, check_tensor
 from imle_opt._perturbed import PerturbedMAP, theta_of
 from imle_opt.families import MAPOracle, Marginals, as_family
 from imle_opt.noise import Noise, SumOfGamma
@@ -82,10 +82,10 @@ def calibrate_temperature(
     and Franceschi, NeurIPS 2021, arXiv 2106.01798, Section 6; the search is ours.
     """
     oracle = as_family(family)
-    theta = theta_of(costs.detach(), oracle)
+    theta = theta_of(costs, oracle).detach()
+    noise = _resolved(noise, oracle, theta, instances)
     start = _temperature_of(noise)
     low, high = _checked_bounds(bounds or (start / 64, start * 64))
-    noise = _resolved(noise, oracle, theta, instances)
     goal = _goal(oracle, theta, marginals)
     seed = _draw_seed(generator)
 
@@ -127,7 +127,7 @@ def marginal_error(
     Cost: `num_samples` solves per row.
     """
     oracle = as_family(family)
-    theta = theta_of(costs.detach(), oracle)
+    theta = theta_of(costs, oracle).detach()
     noise = _resolved(noise, oracle, theta, instances)
     goal = _goal(oracle, theta, marginals)
     return _error(oracle, theta, noise, goal, num_samples, _draw_seed(generator), instances)
@@ -144,6 +144,7 @@ def _goal(family: MAPOracle, theta: Tensor, marginals: Tensor | None) -> Tensor:
             "Give `marginals=`, for example the mean of observed solutions; KSubset and Categorical have "
             "exact ones."
         )
+    check_tensor(marginals, "marginals")
     lacking = theta.ndim - marginals.ndim
     if marginals.ndim < family.event_dim or lacking < 0 or marginals.shape != theta.shape[lacking:]:
         raise InvalidInputError(
@@ -215,6 +216,7 @@ def _golden_section(error: Callable[[float], float], low: float, high: float) ->
 
 
 def _resolved(noise: Noise, family: MAPOracle, theta: Tensor, instances: Instances | None) -> Noise:
+    check_kind(noise, Noise, "noise", "Gumbel(1.0)")
     if isinstance(noise, SumOfGamma) and noise.needs_resolving:
         return noise.resolved(family.map(theta, instances=instances), event_dim=family.event_dim)
     return noise

@@ -81,6 +81,8 @@ def expectation(
         InvalidInputError: theta is not finite or not of the family's shape, f returns another shape, or the
             estimator belongs to another family.
     """
+    if isinstance(estimator, Layer):
+        raise InvalidInputError("`estimator` is a layer: give `pathwise(layer)`, which makes one of it.")
     resolved = as_family(family)
     check_costs(theta, resolved.event_dim, event_shape(resolved), "theta")
     check_generator(generator, theta.device)

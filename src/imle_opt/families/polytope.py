@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import cast, final
 
 from torch import Tensor
 
@@ -66,9 +66,12 @@ def as_family(solver_or_family: Solver | MAPOracle) -> MAPOracle:
     """
     if isinstance(solver_or_family, Solver):
         return Polytope(solver_or_family)
-    if isinstance(solver_or_family, MAPOracle):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
-        return solver_or_family
+    given = cast(object, solver_or_family)
+    # A class has the attributes of a family, too.
+    if isinstance(given, MAPOracle) and not isinstance(given, type):
+        return given
+    shown = f"the class {given.__name__}" if isinstance(given, type) else type(given).__name__
     raise InvalidInputError(
-        f"expected a solver or a family, not {type(solver_or_family).__name__}: wrap a model with "
+        f"expected a solver or a family, not {shown}: wrap a model with "
         "`wrap(model)`, or give KSubset(k), Categorical() or an object with `event_dim`, `sign` and `map`."
     )

@@ -8,7 +8,7 @@ from typing import Any, Literal, final, get_args
 import torch
 from torch import Tensor
 
-from imle_opt._checks import check_choice
+from imle_opt._checks import check_choice, check_kind
 from imle_opt._perturbed import NoiseSource, PerturbedMAP, over_event
 from imle_opt.families import MAPOracle
 from imle_opt.layers.layer import BatchReduction, Draw, Layer
@@ -87,6 +87,7 @@ class IMLE(Layer):
         check_choice(difference, get_args(Difference), "difference")
         self.noise = NoiseSource(SumOfGamma(kappa="auto") if noise is None else noise)
         self.target = Adaptive() if target is None else target
+        check_kind(self.target, Target, "target", "PID(10.0)")
         self.scale: Scale = scale
         self.difference: Difference = difference
         if difference == "central" and not self.target.two_sided:

@@ -6,7 +6,7 @@ from typing import final
 
 from torch import Tensor, nn
 
-from imle_opt._checks import at_least_float32, check_finite, check_samples_of
+from imle_opt._checks import at_least_float32, check_finite, check_samples_of, check_tensor
 from imle_opt._perturbed import event_sum
 from imle_opt.families import MAPOracle, as_family
 from imle_opt_solvers.errors import InvalidInputError
@@ -50,6 +50,7 @@ class HammingLoss(nn.Module):
         Returns:
             (*samples, *batch), in the dtype of `decisions`, but float32 where that is half precision.
         """
+        check_tensor(solutions, "solutions")
         check_samples_of(decisions, solutions, "solutions", self.event_dim)
         check_finite(solutions, "solutions", self.event_dim)
         if ((solutions < -_ROUNDING) | (solutions > 1 + _ROUNDING)).any():
