@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import ClassVar, Literal, TypeAlias, final, get_args
+from typing import Literal, TypeAlias, final, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +32,14 @@ BoolArray = NDArray[np.bool_]
 NegativeCosts: TypeAlias = Literal["error", "clip", "bellman-ford"]
 
 _STATUSES = {FOUND: Status.OPTIMAL, NO_PATH: Status.INFEASIBLE, NEGATIVE_CYCLE: Status.UNBOUNDED}
+
+
+_FAILURE_ADVICE = {
+    Status.INFEASIBLE: "no path leads from this row's source to its target",
+    Status.UNBOUNDED: "a negative cycle lies between source and target, so that walks get ever cheaper, and "
+    "the best path without a repeated node is NP-hard to find: predict non-negative costs, or accept the "
+    "bias of negative='clip'",
+}
 
 
 @final
@@ -87,15 +94,6 @@ class ShortestPath(Solver):
     a routing problem"; L. R. Ford (1956), "Network flow theory".
     """
 
-    failure_advice: ClassVar[Mapping[Status, str]] = MappingProxyType(
-        {
-            Status.INFEASIBLE: "no path leads from this row's source to its target",
-            Status.UNBOUNDED: "a negative cycle lies between source and target, so that walks get ever "
-            "cheaper, and the best path without a repeated node is NP-hard to find: predict non-negative "
-            "costs, or accept the bias of negative='clip'",
-        }
-    )
-
     def __init__(
         self,
         graph: object,
@@ -129,6 +127,11 @@ class ShortestPath(Solver):
             on_failure=on_failure,
         )
         self.graph_costs = read_graph_costs(graph, weight, self.shape, on_vertices=self._region.on_vertices)
+
+    @property
+    def failure_advice(self) -> Mapping[Status, str]:
+        """What a missing path and a negative cycle call for."""
+        return _FAILURE_ADVICE
 
     def solve_rows(self, costs: FloatArray, instances: Instances | None, deterministic: bool) -> Solution:
         """Solve the rows of each distinct graph in one call."""

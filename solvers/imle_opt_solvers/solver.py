@@ -9,8 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from types import MappingProxyType
-from typing import ClassVar, Self, final, get_args
+from typing import Self, final, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -67,9 +66,6 @@ class Solver(ABC):
             the `"incumbent"` where there is one (NaN elsewhere), or `"nan"` in all of them.
     """
 
-    failure_advice: ClassVar[Mapping[Status, str]] = MappingProxyType({})
-    """What a `SolveError` advises to do about a status, where this kind of solver knows better."""
-
     def __init__(
         self,
         shape: tuple[int, ...],
@@ -88,6 +84,11 @@ class Solver(ABC):
         self.traits = traits
         self.names = names
         self.on_failure: OnFailure = on_failure
+
+    @property
+    def failure_advice(self) -> Mapping[Status, str]:
+        """What a `SolveError` advises to do about a status, where this kind of solver knows better."""
+        return {}
 
     @abstractmethod
     def solve_rows(self, costs: FloatArray, instances: Instances | None, deterministic: bool) -> Solution:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import final
 
 from imle_opt_solvers.instances import Instances
-from imle_opt_solvers.solution import FloatArray, Solution
+from imle_opt_solvers.solution import FloatArray, Solution, Status
 from imle_opt_solvers.solver import Solver
 
 __all__ = ["TimedSolver"]
@@ -31,6 +32,11 @@ class TimedSolver(Solver):
         self.solver = solver
         self.seconds = 0.0
         self.rows = 0
+
+    @property
+    def failure_advice(self) -> Mapping[Status, str]:
+        """The other solver's advice."""
+        return self.solver.failure_advice
 
     def solve_rows(self, costs: FloatArray, instances: Instances | None, deterministic: bool) -> Solution:
         """Let the other solver solve, and count."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import final
@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from imle_opt_solvers import InvalidInputError, Solution, Solver
+from imle_opt_solvers import InvalidInputError, Solution, Solver, Status
 from imle_opt_solvers.instances import Instances
 from imle_opt_solvers.solution import FloatArray
 
@@ -38,6 +38,11 @@ class ProgressSolver(Solver):
         super().__init__(solver.shape, solver.sense, traits, names=solver.names, on_failure=solver.on_failure)
         self.solver = solver
         self.solved = solved
+
+    @property
+    def failure_advice(self) -> Mapping[Status, str]:
+        """The other solver's advice."""
+        return self.solver.failure_advice
 
     def solve_rows(self, costs: FloatArray, instances: Instances | None, deterministic: bool) -> Solution:
         """Solve in pieces of about a tenth of a second."""
