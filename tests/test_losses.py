@@ -10,6 +10,7 @@ from imle_opt.losses import ExplicitMLE, HammingLoss, RegretLoss
 from imle_opt.noise import Gumbel, Multiplicative, NoNoise, Normal, SumOfGamma
 from imle_opt.targets import Costs, Solution
 from imle_opt_solvers.errors import InvalidInputError, SolveError
+from imle_opt_solvers.function_solver import FunctionSolver
 from opaque import (
     DECISIONS,
     SENSES,
@@ -163,6 +164,23 @@ def test_it_is_imle_with_known_targets(sense):
         by_loss = gradient(lambda c, label=label: loss(c, **label, generator=generator(1)).sum(), costs)
         assert by_loss.count_nonzero() > 5
         torch.testing.assert_close(by_layer, by_loss)
+
+
+def test_fixed_costs_of_the_model_count_in_the_gradient_and_are_missing_from_the_value():
+    fixed = np.linspace(-3.0, 3.0, len(DECISIONS))
+
+    def search(costs):
+        return DECISIONS[(costs @ DECISIONS.T + fixed).argmin(axis=1)]
+
+    costs = normal(6, 5)
+    y = labels(-costs)
+    z = torch.as_tensor(search(costs.numpy()))
+    assert not torch.equal(z, best(-costs))
+    loss = ExplicitMLE(FunctionSolver(search, 5, "min", batched=True))
+    torch.testing.assert_close(gradient(lambda c: loss(c, solutions=y).sum(), costs), y - z)
+    value = loss(costs, solutions=y)
+    torch.testing.assert_close(value, (costs * (y - z)).sum(-1))
+    assert value.min() < 0
 
 
 def test_weights_of_rows_count():

@@ -45,6 +45,10 @@ class ExplicitMLE(nn.Module):
     | some  | costs     | mu-mu, against the perturb-and-MAP law of the true costs            |
     | none  | costs     | M-M on the optima of the true costs, solved anew each time          |
 
+    The value counts the costs that are predicted. Where the model has costs that are fixed, too, the share of
+    z_s in them is missing from it: it is then not convex, and may be negative without noise. The gradient is
+    right all the same.
+
     With `Multiplicative` noise the perturbed theta is `theta * factor`; the gradient is
     `(1/S) sum_s factor_s z_s - y`, and t is the mean of `factor_s z'_s`, so that true costs are a minimum.
 
