@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from imle_opt_solvers.errors import InvalidInputError
 
-__all__ = ["Instances", "flatten_instances", "repeat_instances", "take_instance"]
+__all__ = ["Instances", "flatten_instances", "repeat_instances", "take_instance", "take_rows"]
 
 Instances: TypeAlias = Mapping[str, Any]
 """Name -> values, whose leading dimensions are those of the batch."""
@@ -98,5 +98,13 @@ def take_instance(instances: Instances, row: int) -> dict[str, Any]:
     """Return the entries of one row of flattened instances."""
     return {
         key: take_instance(value, row) if isinstance(value, Mapping) else value[row]
+        for key, value in instances.items()
+    }
+
+
+def take_rows(instances: Instances, rows: slice | NDArray[np.intp]) -> dict[str, Any]:
+    """Return the entries of some rows of flattened instances."""
+    return {
+        key: take_rows(value, rows) if isinstance(value, Mapping) else value[rows]
         for key, value in instances.items()
     }

@@ -1,0 +1,115 @@
+"""How a batch is cut for the workers of a pool."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from imle_opt_solvers.instances import Instances
+from imle_opt_solvers.solution import FloatArray, Solution
+
+__all__ = ["Batch", "Chunk", "Solved", "Workers", "cut", "name_rows"]
+
+_PER_WORKER = 4
+"""Chunks per worker: rows differ in difficulty, and the last chunk should not be waited for long."""
+_LEAST_SECONDS = 5e-4
+"""A chunk should take several times as long as sending it."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Contiguous rows of a batch, solved in one call.
+
+    Args:
+        start: the first row.
+        stop: after the last row.
+        lost: how many workers were lost with these rows.
+    """
+
+    start: int
+    stop: int
+    lost: int = 0
+
+    @property
+    def rows(self) -> slice:
+        """The rows as a slice."""
+        return slice(self.start, self.stop)
+
+    def singly(self) -> list[Chunk]:
+        """Return the rows one by one, after another loss: the one that is to blame falls alone."""
+        return [Chunk(row, row + 1, self.lost + 1) for row in range(self.start, self.stop)]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What `Solver.solve_rows` is given, and how it is cut.
+
+    Args:
+        costs: (B, *shape).
+        instances: entries with leading dimension B, or None.
+        deterministic: see `Solver.solve`.
+        chunks: all rows, in order.
+    """
+
+    costs: FloatArray
+    instances: Instances | None
+    deterministic: bool
+    chunks: tuple[Chunk, ...]
+
+
+@dataclass(frozen=True)
+class Solved:
+    """A solved batch, and the seconds that its workers spent in the solver, added up."""
+
+    solution: Solution
+    solver_seconds: float
+
+
+class Workers(Protocol):
+    """What a pool solves with: threads or processes."""
+
+    @property
+    def restarts(self) -> int:
+        """How many workers were replaced so far."""
+        ...
+
+    def start(self) -> None:
+        """Start what is not running, and wait until it is ready."""
+        ...
+
+    def run(self, batch: Batch) -> Solved:
+        """Solve a batch."""
+        ...
+
+    def close(self) -> None:
+        """End the workers; what they are solving is lost."""
+        ...
+
+
+def cut(rows: int, workers: int, size: int | Literal["auto"], row_seconds: float | None) -> tuple[Chunk, ...]:
+    """Cut a batch into chunks.
+
+    Args:
+        rows: B.
+        workers: among how many workers.
+        size: rows per chunk, or `"auto"`: small chunks where a row takes long, and at least one per worker.
+        row_seconds: what one row takes, where that is known.
+    """
+    step = _fitting(rows, workers, row_seconds or 0.0) if size == "auto" else size
+    return tuple(Chunk(start, min(start + step, rows)) for start in range(0, rows, step))
+
+
+def _fitting(rows: int, workers: int, row_seconds: float) -> int:
+    small = math.ceil(rows / (_PER_WORKER * workers))
+    if row_seconds:
+        small = max(small, math.ceil(_LEAST_SECONDS / row_seconds))
+    return min(small, math.ceil(rows / workers))
+
+
+def name_rows(error: BaseException, chunk: Chunk) -> None:
+    """Note on an exception which rows were being solved: its message may count from the chunk's first."""
+    error.add_note(
+        f"Raised in a pool, for rows {chunk.start} to {chunk.stop - 1} of the batch; rows in the message "
+        f"count from row {chunk.start}."
+    )

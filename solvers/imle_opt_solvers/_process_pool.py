@@ -1,0 +1,251 @@
+"""The worker processes of a pool: handing out chunks, and what happens when a worker is lost."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+import time
+from collections import deque
+from multiprocessing.connection import wait
+from typing import final
+
+import numpy as np
+
+from imle_opt_solvers._chunks import Batch, Chunk, Solved, name_rows
+from imle_opt_solvers._portable_pickle import dumps
+from imle_opt_solvers._shared import RowViews, SharedRows, anonymous_file
+from imle_opt_solvers._worker_messages import Done, Raised, Ready, Task
+from imle_opt_solvers._worker_process import WorkerProcess
+from imle_opt_solvers.errors import ImleOptError, InvalidInputError
+from imle_opt_solvers.instances import take_rows
+
+__all__ = ["ProcessWorkers"]
+
+_LOOK_SECONDS = 1.0
+"""A lost worker's connection reads as ended at once, except where a child of its own holds it open."""
+_START_SECONDS = 120.0
+_FAILED_STARTS = 3
+_DISMISS_SECONDS = 2.0
+
+
+@final
+class ProcessWorkers:
+    """Processes that solve chunks: costs and decisions in shared memory, the solver sent once.
+
+    Args:
+        pickled: the solver, or a function that makes it.
+        shape: of one row.
+        workers: how many processes.
+        timeout: seconds for one row; a chunk of k rows has k times that before its worker is killed.
+        retries: how often the rows of a lost worker are solved again, one by one.
+    """
+
+    def __init__(
+        self, pickled: bytes, shape: tuple[int, ...], workers: int, timeout: float | None, retries: int
+    ) -> None:
+        self.restarts = 0
+        self._shape = shape
+        self._size = workers
+        self._timeout = float("inf") if timeout is None else timeout
+        self._retries = retries
+        width = 1
+        for extent in shape:
+            width *= extent
+        self._rows = SharedRows.create(width)
+        self._solver = anonymous_file()
+        with open(self._solver, "wb", closefd=False) as file:
+            file.write(pickled)
+        self._team: list[WorkerProcess] = []
+        self._failed_starts = 0
+        self._closed = False
+        self._owner = os.getpid()
+        self._lock = threading.Lock()
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The processes' numbers."""
+        return tuple(worker.pid for worker in self._team)
+
+    def start(self) -> None:
+        """Start the processes that are missing, all at once, and wait until all are ready."""
+        with self._lock:
+            self._fill()
+            nothing = _Job(Batch(np.empty((0, *self._shape)), None, True, ()))
+            while not all(worker.ready for worker in self._team):
+                self._listen(nothing)
+                self._fill()
+
+    def run(self, batch: Batch) -> Solved:
+        """Solve a batch; one batch at a time.
+
+        Raises:
+            InvalidInputError: instances that cannot be pickled, or the pool was closed meanwhile.
+            ImleOptError: workers do not start.
+            Exception: what the solver raised, from the first chunk in the order of the rows.
+        """
+        with self._lock:
+            views = self._rows.reserve(len(batch.costs))
+            views.costs[:] = batch.costs.reshape(views.costs.shape)
+            job = _Job(batch)
+            try:
+                self._work_off(job, views)
+            except BaseException:
+                self._drop_busy()
+                raise
+            return Solved(views.read(self._shape), job.seconds)
+
+    def close(self) -> None:
+        """End the processes: idle ones by themselves, busy ones at once."""
+        if self._closed or os.getpid() != self._owner:
+            return
+        self._closed = True
+        for worker in list(self._team):
+            if worker.chunk is not None or not worker.ready:
+                worker.kill()
+        # A batch in progress has lost its workers now, and lets go.
+        if self._lock.acquire(timeout=_DISMISS_SECONDS):
+            self._release()
+            self._lock.release()
+
+    def _release(self) -> None:
+        deadline = time.monotonic() + _DISMISS_SECONDS
+        for worker in self._team:
+            worker.connection.close()
+        for worker in self._team:
+            worker.dismiss(max(0.0, deadline - time.monotonic()))
+        self._team.clear()
+        self._rows.close()
+        os.close(self._solver)
+
+    def _fill(self) -> None:
+        while len(self._team) < self._size:
+            self._check_open()
+            self._team.append(WorkerProcess(self._rows.descriptor, self._solver, self._rows.width))
+            self._team[-1].deadline = time.monotonic() + _START_SECONDS
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise InvalidInputError("The pool was closed while it was solving a batch.")
+
+    def _work_off(self, job: _Job, views: RowViews) -> None:
+        while job.pending or any(worker.chunk for worker in self._team):
+            self._check_open()
+            self._fill()
+            for worker in [each for each in self._team if each.ready and each.chunk is None]:
+                if job.pending:
+                    self._hand_out(worker, job)
+            self._listen(job)
+        for chunk in job.given_up:
+            views.fail(chunk.rows)
+        if job.raised:
+            raise job.first_exception()
+
+    def _hand_out(self, worker: WorkerProcess, job: _Job) -> None:
+        message = job.message(job.pending[0])
+        chunk = worker.chunk = job.pending.popleft()
+        worker.deadline = time.monotonic() + self._timeout * (chunk.stop - chunk.start)
+        try:
+            worker.connection.send_bytes(message)
+        except OSError:
+            self._lose(worker, job)
+
+    def _listen(self, job: _Job) -> None:
+        """Wait for the next message, loss or deadline."""
+        speakers = {each.connection: each for each in self._team if each.chunk is not None or not each.ready}
+        first = min((each.deadline for each in speakers.values()), default=0.0)
+        seconds = max(0.0, min(first - time.monotonic(), _LOOK_SECONDS))
+        heard = wait(list(speakers), seconds)
+        for connection in heard:
+            self._hear(speakers[connection], job)  # type: ignore[index]  # what `wait` was given
+        now = time.monotonic()
+        for worker in list(self._team):
+            if worker.connection in heard or (worker.ready and worker.chunk is None):
+                continue
+            if now > worker.deadline or worker.has_ended():
+                self._lose(worker, job)
+
+    def _hear(self, worker: WorkerProcess, job: _Job) -> None:
+        try:
+            message = worker.connection.recv()
+        except (EOFError, OSError):
+            self._lose(worker, job)
+            return
+        if isinstance(message, Ready):
+            worker.ready, self._failed_starts = True, 0
+        elif worker.chunk is None and isinstance(message, Raised):
+            self._remove(worker)
+            raise pickle.loads(message.exception)
+        else:
+            job.finish(worker.chunk, message)
+            worker.chunk = None
+
+    def _lose(self, worker: WorkerProcess, job: _Job) -> None:
+        """Kill a worker that is dead or late, and see to its rows; another one takes its place."""
+        self._remove(worker)
+        self._check_open()
+        self.restarts += 1
+        if not worker.ready:
+            self._failed_starts += 1
+            if self._failed_starts >= _FAILED_STARTS:
+                raise ImleOptError(
+                    f"Worker processes end before they are ready ({_FAILED_STARTS} in a row). What they "
+                    f"wrote to the standard error stream says why; memory that runs out is a common reason."
+                )
+        if worker.chunk is not None:
+            job.lose(worker.chunk, self._retries)
+
+    def _drop_busy(self) -> None:
+        """Kill the workers of a batch that is given up: nobody waits for their answers."""
+        for worker in [each for each in self._team if each.chunk is not None]:
+            self._remove(worker)
+
+    def _remove(self, worker: WorkerProcess) -> None:
+        self._team.remove(worker)
+        worker.kill()
+        worker.release()
+
+
+@final
+class _Job:
+    """One batch on its way through the workers."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        self.pending = deque(batch.chunks)
+        self.given_up: list[Chunk] = []
+        self.raised: list[tuple[Chunk, bytes]] = []
+        self.seconds = 0.0
+
+    def message(self, chunk: Chunk) -> bytes:
+        """Return the task of one chunk, pickled."""
+        given = self.batch.instances
+        instances = None if given is None else take_rows(given, chunk.rows)
+        task = Task(len(self.batch.costs), chunk.start, chunk.stop, self.batch.deterministic, instances)
+        if instances is None:
+            return pickle.dumps(task)
+        return dumps(task, "An entry of `instances`", "Or use backend='thread'.")
+
+    def finish(self, chunk: Chunk | None, message: object) -> None:
+        """Take note of an answer; after an exception nothing more is handed out."""
+        if chunk is not None and isinstance(message, Raised):
+            self.raised.append((chunk, message.exception))
+            self.pending.clear()
+        elif isinstance(message, Done):
+            self.seconds += message.seconds
+
+    def lose(self, chunk: Chunk, retries: int) -> None:
+        """Have the rows of a lost worker solved again, or give them up."""
+        if self.raised:
+            return
+        if chunk.lost >= retries:
+            self.given_up.append(chunk)
+        else:
+            self.pending.extendleft(reversed(chunk.singly()))
+
+    def first_exception(self) -> BaseException:
+        """Return the exception of the first chunk in the order of the rows."""
+        chunk, pickled = min(self.raised, key=lambda each: each[0].start)
+        error: BaseException = pickle.loads(pickled)
+        name_rows(error, chunk)
+        return error

@@ -1,0 +1,133 @@
+"""The rows of a batch in memory that a pool and its worker processes share.
+
+The memory is an anonymous file: it has no name, so that nothing is left behind however its processes end.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from dataclasses import dataclass
+from typing import Self, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imle_opt_solvers.solution import FloatArray, Solution, Status
+
+__all__ = ["RowViews", "SharedRows", "anonymous_file", "status_codes"]
+
+_STATUSES = tuple(Status)
+_CODES = {status: code for code, status in enumerate(_STATUSES)}
+_OPTIMAL = _CODES[Status.OPTIMAL]
+
+
+def status_codes(statuses: tuple[Status, ...]) -> NDArray[np.uint8]:
+    """Return statuses as small integers."""
+    return np.array([_CODES[status] for status in statuses], dtype=np.uint8)
+
+
+def anonymous_file() -> int:
+    """Return the descriptor of a new file without a name, in memory where the system has such files."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("imle-opt")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+@dataclass(frozen=True)
+class RowViews:
+    """One batch in shared memory.
+
+    Args:
+        costs: (B, width).
+        decisions: (B, width).
+        objectives: (B,).
+        gaps: (B,).
+        statuses: (B,) the codes of `status_codes`.
+    """
+
+    costs: FloatArray
+    decisions: FloatArray
+    objectives: FloatArray
+    gaps: FloatArray
+    statuses: NDArray[np.uint8]
+
+    def write(self, rows: slice, solution: Solution) -> None:
+        """Store the solution of some rows."""
+        self.decisions[rows] = solution.decisions.reshape(len(solution.statuses), -1)
+        self.objectives[rows] = solution.objectives
+        self.gaps[rows] = solution.gaps
+        self.statuses[rows] = status_codes(solution.statuses)
+
+    def fail(self, rows: slice) -> None:
+        """Store that some rows came to nothing."""
+        self.decisions[rows] = self.objectives[rows] = self.gaps[rows] = np.nan
+        self.statuses[rows] = _CODES[Status.ERROR]
+
+    def read(self, shape: tuple[int, ...]) -> Solution:
+        """Return a copy of the whole batch."""
+        rows = len(self.statuses)
+        if (self.statuses == _OPTIMAL).all():
+            statuses = (Status.OPTIMAL,) * rows
+        else:
+            statuses = tuple(_STATUSES[code] for code in self.statuses)
+        return Solution(
+            self.decisions.reshape(rows, *shape).copy(),
+            self.objectives.copy(),
+            statuses,
+            self.gaps.copy(),
+            0.0,
+        )
+
+
+@final
+class SharedRows:
+    """A batch of any size in an anonymous file that grows with the largest batch seen.
+
+    Args:
+        descriptor: of the file.
+        width: the number of costs of one row.
+    """
+
+    def __init__(self, descriptor: int, width: int) -> None:
+        self.descriptor = descriptor
+        self.width = width
+        self._memory: mmap.mmap | None = None
+
+    @classmethod
+    def create(cls, width: int) -> Self:
+        """Make the file, without room for any row."""
+        return cls(anonymous_file(), width)
+
+    def reserve(self, rows: int) -> RowViews:
+        """Make room for a batch, and return it; earlier contents are lost."""
+        size = self._size(rows)
+        if size > os.fstat(self.descriptor).st_size:
+            os.ftruncate(self.descriptor, size)
+        return self.views(rows)
+
+    def views(self, rows: int) -> RowViews:
+        """Return the batch that the other side has made room for."""
+        memory = self._memory
+        if memory is None or len(memory) < self._size(rows):
+            memory = self._memory = mmap.mmap(self.descriptor, os.fstat(self.descriptor).st_size)
+        cells = rows * self.width
+        numbers = np.ndarray(2 * (cells + rows), dtype=np.float64, buffer=memory)
+        costs, decisions, objectives, gaps = np.split(numbers, [cells, 2 * cells, 2 * cells + rows])
+        return RowViews(
+            costs.reshape(rows, self.width),
+            decisions.reshape(rows, self.width),
+            objectives,
+            gaps,
+            np.ndarray(rows, dtype=np.uint8, buffer=memory, offset=numbers.nbytes),
+        )
+
+    def close(self) -> None:
+        """Give the memory back; a worker that still maps it keeps its own share until it ends."""
+        self._memory = None
+        os.close(self.descriptor)
+
+    def _size(self, rows: int) -> int:
+        return rows * (16 * self.width + 17)

@@ -1,0 +1,197 @@
+"""Any solver on several threads or processes: a batch is cut into chunks that are solved side by side."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from functools import partial
+from types import TracebackType
+from typing import Any, Literal, Self, final
+
+from numpy.typing import ArrayLike
+
+from imle_opt_solvers._chunks import Workers
+from imle_opt_solvers._pool_engine import PoolEngine, PoolStats
+from imle_opt_solvers._portable_pickle import dumps
+from imle_opt_solvers._thread_pool import ThreadWorkers
+from imle_opt_solvers.errors import InvalidInputError
+from imle_opt_solvers.instances import Instances
+from imle_opt_solvers.solution import FloatArray, Solution, Status
+from imle_opt_solvers.solver import Solver
+
+__all__ = ["Backend", "PoolStats", "SolverPool"]
+
+Backend = Literal["process", "thread"]
+
+
+@final
+class SolverPool(Solver):
+    """Another solver on several workers; its answers are the other one's, in the order of the rows.
+
+        with SolverPool(solver) as pool:
+            layer = IMLE(pool)
+
+    Workers start with the first batch and stay until the pool is closed, or nobody holds it any more. With
+    `deterministic=True` the answers do not depend on the back end, the number of workers or the chunks.
+
+    Args:
+        solver: the solver; or a function without arguments that makes it, where it cannot be pickled.
+        workers: how many; by default one per processor that this process may use.
+        backend: `"thread"`, which costs least, for solvers that release the interpreter's lock;
+            `"process"` for the others, and wherever a solver may crash or hang. By default what
+            `solver.traits.releases_gil` says, and processes where there is a `timeout`.
+        chunk: rows per chunk. By default a few chunks per worker, fewer where a row is fast; and a batch that
+            takes less time than it takes to send it is solved where the call comes from, once a few batches
+            have been measured, no worker was lost, and there is no `timeout`.
+        timeout: seconds of wall clock that one row may take, for processes only: a chunk of k rows has
+            k times that, then its worker is killed. The first row of a worker also builds the model.
+        retries: how often the rows of a worker that crashed or was killed are solved again, one by one, each
+            on its own; rows that are lost once more end with `Status.ERROR`.
+
+    Raises:
+        InvalidInputError: an option out of its range; a solver that cannot be sent to a process.
+
+    From `solve`: an exception that the solver raises in a worker arrives as it is, with a note that holds the
+    worker's traceback. Cost: one solve per row, and per call some 0.1 to 0.3 ms. A copy of a pool by
+    `with_on_failure` shares its workers; a pickled one starts its own.
+    """
+
+    def __init__(
+        self,
+        solver: Solver | Callable[[], Solver],
+        workers: int | None = None,
+        *,
+        backend: Backend | None = None,
+        chunk: int | Literal["auto"] = "auto",
+        timeout: float | None = None,
+        retries: int = 2,
+    ) -> None:
+        inner = solver if isinstance(solver, Solver) else solver()
+        super().__init__(
+            inner.shape, inner.sense, inner.traits, names=inner.names, on_failure=inner.on_failure
+        )
+        self.solver = inner
+        self.workers = _processors() if workers is None else workers
+        self.backend: Backend = backend or (
+            "thread" if inner.traits.releases_gil and timeout is None else "process"
+        )
+        self.chunk: int | Literal["auto"] = chunk
+        self.timeout = timeout
+        self.retries = retries
+        self._source = solver
+        self._check_options()
+        self._engine = self._new_engine()
+
+    @property
+    def failure_advice(self) -> Mapping[Status, str]:
+        """The inner solver's advice, and what rows call for that the workers could not solve."""
+        lost = (
+            f"the solver gave up, or the worker crashed or ran past `timeout` {self.retries + 1} time(s) with "
+            f"these rows: solve them outside the pool to see why"
+        )
+        return {Status.ERROR: lost, **self.solver.failure_advice}
+
+    def solve_rows(self, costs: FloatArray, instances: Instances | None, deterministic: bool) -> Solution:
+        """Solve the rows on the workers."""
+        return self._engine.solve_rows(costs, instances, deterministic)
+
+    def submit(
+        self, costs: ArrayLike, *, instances: Instances | None = None, deterministic: bool = True
+    ) -> Future[Solution]:
+        """Begin to solve a batch, and return at once.
+
+        Args:
+            costs: as for `solve`; not to be changed before the future is done.
+            instances: as for `solve`.
+            deterministic: as for `solve`.
+
+        Returns:
+            A future of what `solve` returns or raises. Batches are solved one after another, each on all
+            workers.
+
+        Raises:
+            InvalidInputError: the pool is closed.
+        """
+        call = partial(self.solve, costs, instances=instances, deterministic=deterministic)
+        return self._engine.submit(call)
+
+    def stats(self) -> PoolStats:
+        """Return what the pool has done so far, its copies by `with_on_failure` included."""
+        return self._engine.stats()
+
+    def close(self) -> None:
+        """End the workers; futures that are not done are cancelled, or fail. Twice does no harm."""
+        self._engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __copy__(self) -> Self:
+        clone = object.__new__(type(self))
+        vars(clone).update(vars(self))
+        return clone
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if key != "_engine"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._engine = self._new_engine()
+
+    def _new_engine(self) -> PoolEngine:
+        return PoolEngine(
+            self.solver,
+            self._maker(),
+            self.workers,
+            chunk=self.chunk,
+            may_solve_inline=self.chunk == "auto" and self.timeout is None,
+        )
+
+    def _maker(self) -> Callable[[], Workers]:
+        if self.backend == "thread":
+            return partial(ThreadWorkers, self.solver, self.workers)
+        pickled = dumps(
+            self._source,
+            "The solver",
+            "Or use backend='thread'; or give SolverPool a function without arguments, of a module, that "
+            "makes the solver.",
+        )
+        # Descriptors and process groups are not there on every system that has threads.
+        from imle_opt_solvers._process_pool import ProcessWorkers
+
+        return partial(ProcessWorkers, pickled, self.shape, self.workers, self.timeout, self.retries)
+
+    def _check_options(self) -> None:
+        if self.workers < 1:
+            raise InvalidInputError(f"`workers` must be at least 1, not {self.workers!r}.")
+        if self.backend not in ("process", "thread"):
+            raise InvalidInputError(f"`backend` must be 'process' or 'thread', not {self.backend!r}.")
+        if self.chunk != "auto" and not self.chunk >= 1:
+            raise InvalidInputError(f"`chunk` must be 'auto' or at least 1, not {self.chunk!r}.")
+        if self.timeout is not None and not self.timeout > 0:
+            raise InvalidInputError(f"`timeout` must be positive or None, not {self.timeout!r}.")
+        if self.timeout is not None and self.backend == "thread":
+            raise InvalidInputError(
+                "`timeout` needs backend='process': a thread cannot be killed. Or give the solver itself a "
+                "limit: Limits(seconds=...)."
+            )
+        if self.retries < 0:
+            raise InvalidInputError(f"`retries` must not be negative, not {self.retries!r}.")
+        if self.backend == "process" and sys.platform == "win32":
+            raise InvalidInputError("backend='process' does not run on Windows: use backend='thread'.")
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

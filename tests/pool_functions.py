@@ -1,0 +1,115 @@
+"""What worker processes solve in the tests of pools: functions of a module that they can import.
+
+Every function answers with the one-hot vector of the cheapest entry, and may do something bad before. A row
+whose first cost is `BAD` is the one to do it for; a file named by IMLE_OPT_TEST_FOLDER counts how often.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from imle_opt_solvers.errors import InvalidInputError
+from imle_opt_solvers.function_solver import FunctionSolver
+
+BAD = 77.0
+SIZE = 5
+
+
+def cheapest(costs):
+    return np.eye(SIZE)[costs.argmin()]
+
+
+def slow(costs):
+    time.sleep(0.02)
+    return cheapest(costs)
+
+
+def sleeps_at_random(costs):
+    if costs[1] > 0:
+        time.sleep(0.002 * costs[1])
+    return cheapest(costs)
+
+
+def killed_always(costs):
+    if costs[0] == BAD:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return cheapest(costs)
+
+
+def killed_once(costs):
+    if costs[0] == BAD and count("killed") == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return cheapest(costs)
+
+
+def hangs_always(costs):
+    if costs[0] == BAD:
+        count("hung")
+        time.sleep(3600)
+    return cheapest(costs)
+
+
+def hangs_once(costs):
+    if costs[0] == BAD and count("hung") == 1:
+        time.sleep(3600)
+    return cheapest(costs)
+
+
+def raises(costs):
+    if costs[0] == BAD:
+        raise InvalidInputError(f"this row is bad: {costs[1]:g}")
+    return cheapest(costs)
+
+
+class StubbornError(Exception):
+    """Cannot be unpickled."""
+
+    def __init__(self, one, two):
+        super().__init__(f"{one} {two}")
+
+
+def raises_stubbornly(costs):
+    raise StubbornError("cannot", "travel")
+
+
+def tells_modules(costs):
+    """One entry per question: is torch loaded, is the script's module, does the thread limit hold?"""
+    single = all(os.environ[name] == "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"))
+    return np.array([0.0, "torch" in sys.modules, "user_script" in sys.modules, single, os.getpid()])
+
+
+def make_solver():
+    solver = FunctionSolver(cheapest, SIZE, "min")
+    solver.cannot_be_pickled = lambda: None
+    return solver
+
+
+def count(what):
+    """Count one more of `what`, over all processes."""
+    path = Path(os.environ["IMLE_OPT_TEST_FOLDER"]) / what
+    with path.open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    return len(path.read_text().splitlines())
+
+
+def solver(function, **options):
+    return FunctionSolver(function, SIZE, "min", **options)
+
+
+def costs(rows, bad=(), seed=0):
+    """Rows of random costs; the first cost of rows `bad` is `BAD`, the second is the row's number."""
+    drawn = np.random.default_rng(seed).normal(size=(rows, SIZE))
+    for row in bad:
+        drawn[row, :2] = BAD, row
+    return drawn
+
+
+def answers(batch):
+    """The decisions, without the library."""
+    return np.eye(SIZE)[np.asarray(batch).argmin(axis=-1)]
