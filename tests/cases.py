@@ -7,6 +7,7 @@ import cases_files
 import cases_graphs
 import cases_linear
 import cases_ortools
+import cases_pool
 import cases_pulp
 
 SOLVER_CASES = (
@@ -16,4 +17,5 @@ SOLVER_CASES = (
     *cases_cvxpy.CASES,
     *cases_files.CASES,
     *cases_graphs.CASES,
+    *cases_pool.CASES,
 )

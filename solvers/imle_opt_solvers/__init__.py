@@ -32,15 +32,18 @@ from imle_opt_solvers.wrap import wrap
 if TYPE_CHECKING:
     from imle_opt_solvers import regret as regret
     from imle_opt_solvers import testing as testing
+    from imle_opt_solvers.cache import CachedSolver
     from imle_opt_solvers.engines.highs import HighsSolver
     from imle_opt_solvers.graph import Graph
     from imle_opt_solvers.grid import grid_graph, grid_path
     from imle_opt_solvers.linear_model import LinearModel
+    from imle_opt_solvers.pool import SolverPool
     from imle_opt_solvers.shortest_path import ShortestPath
     from imle_opt_solvers.spanning_tree import SpanningTree
     from imle_opt_solvers.timed_solver import TimedSolver
 
 __all__ = [
+    "CachedSolver",
     "CostDomain",
     "FunctionSolver",
     "Graph",
@@ -58,6 +61,7 @@ __all__ = [
     "Solution",
     "SolveError",
     "Solver",
+    "SolverPool",
     "SpanningTree",
     "Status",
     "TimedSolver",
@@ -73,10 +77,12 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     homes={
+        "imle_opt_solvers.cache": ("CachedSolver",),
         "imle_opt_solvers.engines.highs": ("HighsSolver",),
         "imle_opt_solvers.graph": ("Graph",),
         "imle_opt_solvers.grid": ("grid_graph", "grid_path"),
         "imle_opt_solvers.linear_model": ("LinearModel",),
+        "imle_opt_solvers.pool": ("SolverPool",),
         "imle_opt_solvers.shortest_path": ("ShortestPath",),
         "imle_opt_solvers.spanning_tree": ("SpanningTree",),
         "imle_opt_solvers.timed_solver": ("TimedSolver",),

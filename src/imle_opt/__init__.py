@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "imle_opt_solvers": (
+        "CachedSolver",
         "CostDomain",
         "FunctionSolver",
         "ImleOptError",
@@ -28,6 +29,7 @@ _HOMES = {
         "Solution",
         "SolveError",
         "Solver",
+        "SolverPool",
         "SpanningTree",
         "Status",
         "Traits",

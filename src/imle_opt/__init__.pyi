@@ -33,6 +33,7 @@ from imle_opt.training import FitResult as FitResult
 from imle_opt.training import ValidationRegret as ValidationRegret
 from imle_opt.training import fit as fit
 from imle_opt.training import predict_costs as predict_costs
+from imle_opt_solvers import CachedSolver as CachedSolver
 from imle_opt_solvers import CostDomain as CostDomain
 from imle_opt_solvers import FunctionSolver as FunctionSolver
 from imle_opt_solvers import ImleOptError as ImleOptError
@@ -47,6 +48,7 @@ from imle_opt_solvers import ShortestPath as ShortestPath
 from imle_opt_solvers import Solution as Solution
 from imle_opt_solvers import SolveError as SolveError
 from imle_opt_solvers import Solver as Solver
+from imle_opt_solvers import SolverPool as SolverPool
 from imle_opt_solvers import SpanningTree as SpanningTree
 from imle_opt_solvers import Status as Status
 from imle_opt_solvers import Traits as Traits
