@@ -25,7 +25,7 @@ __all__ = ["ProcessWorkers"]
 _LOOK_SECONDS = 1.0
 """A lost worker's connection reads as ended at once, except where a child of its own holds it open."""
 _START_SECONDS = 120.0
-_FAILED_STARTS = 3
+_FAILED_STARTS = 20
 _DISMISS_SECONDS = 2.0
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import final
 
 import numpy as np
 
 from imle_opt_solvers._chunks import Batch, Chunk, Solved, name_rows
+from imle_opt_solvers.errors import InvalidInputError
 from imle_opt_solvers.instances import take_rows
 from imle_opt_solvers.solution import Solution
 from imle_opt_solvers.solver import Solver
@@ -59,6 +60,8 @@ class ThreadWorkers:
 def _result_of(future: Future[tuple[Solution, float]], chunk: Chunk) -> tuple[Solution, float]:
     try:
         return future.result()
+    except CancelledError:
+        raise InvalidInputError("The pool was closed while it was solving a batch.") from None
     except Exception as error:
         name_rows(error, chunk)
         raise

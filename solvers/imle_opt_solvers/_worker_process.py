@@ -46,7 +46,8 @@ class WorkerProcess:
         inherited = (theirs.fileno(), their_lifeline, rows, solver)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "imle_opt_solvers._worker", *map(str, inherited), str(width)],
+                # -P: what lies in the working directory must not stand in for what this process imports.
+                [sys.executable, "-P", "-m", "imle_opt_solvers._worker", *map(str, inherited), str(width)],
                 stdin=subprocess.DEVNULL,
                 env=_environment(),
                 pass_fds=inherited,

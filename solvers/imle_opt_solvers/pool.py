@@ -68,7 +68,7 @@ class SolverPool(Solver):
         timeout: float | None = None,
         retries: int = 2,
     ) -> None:
-        inner = solver if isinstance(solver, Solver) else solver()
+        inner = _made(solver)
         super().__init__(
             inner.shape, inner.sense, inner.traits, names=inner.names, on_failure=inner.on_failure
         )
@@ -142,10 +142,11 @@ class SolverPool(Solver):
         return clone
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if key != "_engine"}
+        return {key: value for key, value in vars(self).items() if key not in ("_engine", "solver")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
+        self.solver = _made(self._source)
         self._engine = self._new_engine()
 
     def _new_engine(self) -> PoolEngine:
@@ -189,6 +190,10 @@ class SolverPool(Solver):
             raise InvalidInputError(f"`retries` must not be negative, not {self.retries!r}.")
         if self.backend == "process" and sys.platform == "win32":
             raise InvalidInputError("backend='process' does not run on Windows: use backend='thread'.")
+
+
+def _made(source: Solver | Callable[[], Solver]) -> Solver:
+    return source if isinstance(source, Solver) else source()
 
 
 def _processors() -> int:
