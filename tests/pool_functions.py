@@ -64,6 +64,7 @@ def hangs_once(costs):
 
 def raises(costs):
     if costs[0] == BAD:
+        time.sleep(0.3 if costs[1] == 5 else 0)  # the fifth row is the last to tell
         raise InvalidInputError(f"this row is bad: {costs[1]:g}")
     return cheapest(costs)
 
