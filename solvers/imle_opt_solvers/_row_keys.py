@@ -38,8 +38,7 @@ def row_keys(costs: FloatArray, instances: Instances | None) -> list[bytes]:
         if instances is not None:
             digest.update(names)
             for part in _parts(instances, row):
-                digest.update(len(part).to_bytes(8, "little"))
-                digest.update(part)
+                digest.update(part)  # of known length, or a pickle, which tells where it ends
         keys.append(digest.digest())
     return keys
 
