@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self, final
 
@@ -84,7 +85,6 @@ class CachedSolver(Solver):
         super().__init__(
             solver.shape, solver.sense, solver.traits, names=solver.names, on_failure=solver.on_failure
         )
-        self.failure_advice = dict(solver.failure_advice)
         self.solver = solver
         self.capacity = capacity
         answer = _OVERHEAD + 8 * int(np.prod(solver.shape, dtype=np.int64))
@@ -93,6 +93,11 @@ class CachedSolver(Solver):
                 f"`capacity` must hold one answer at least, {answer} bytes here, not {capacity!r}."
             )
         self._memory = _Memory(capacity // answer)
+
+    @property
+    def failure_advice(self) -> Mapping[Status, str]:
+        """The inner solver's advice."""
+        return self.solver.failure_advice
 
     def solve_rows(self, costs: FloatArray, instances: Instances | None, deterministic: bool) -> Solution:
         """Solve the rows that are new, each once."""

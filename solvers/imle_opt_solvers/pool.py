@@ -88,8 +88,8 @@ class SolverPool(Solver):
     def failure_advice(self) -> Mapping[Status, str]:
         """The inner solver's advice, and what rows call for that the workers could not solve."""
         lost = (
-            f"the solver gave up, or the worker crashed or ran past `timeout` {self.retries + 1} time(s) with "
-            f"these rows: solve them outside the pool to see why"
+            f"the solver gave up, or the worker crashed or ran past `timeout` {self.retries + 1} time(s) "
+            f"with these rows: solve them outside the pool to see why"
         )
         return {Status.ERROR: lost, **self.solver.failure_advice}
 
