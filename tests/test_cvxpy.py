@@ -187,6 +187,13 @@ def test_an_inaccurate_answer_is_never_optimal():
     assert solver.solve(np.ones(3)).statuses == (Status.ERROR,)
 
 
+def test_highs_takes_another_number_of_threads():
+    problem = linear(lambda c, x: c @ x)
+    for threads in (1, 2, 1):
+        solver = wrap(problem, engine="native", limits=Limits(threads=threads))
+        assert solver.solve([1.0, -2.0, 3.0, -4.0]).objectives == pytest.approx(-6.0)
+
+
 def hard(limits, engine):
     rng = np.random.default_rng(1)
     weights = rng.uniform(1, 9, size=(20, 60))

@@ -163,6 +163,17 @@ def test_threads_share_one_solver():
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize("relaxed", [False, True])
+def test_solvers_with_other_numbers_of_threads_take_turns(relaxed):
+    # HiGHS refuses to run with another number of threads than the one its thread pool was made with.
+    model = models.knapsack().relaxed() if relaxed else models.knapsack()
+    solvers = [HighsSolver(model, limits=Limits(threads=threads)) for threads in (1, 2, 3)]
+    costs = np.random.default_rng(13).normal(size=(2, 6))
+    expected = solvers[0].solve(costs).objectives
+    for solver in (*solvers, *solvers):
+        np.testing.assert_allclose(solver.solve(costs).objectives, expected)
+
+
 def test_a_fractional_relaxation_is_not_taken_for_an_answer():
     model = single_knapsack([2, 2, 2], 3)
     relaxed = HighsObject(model.relaxed(), Limits()).run(np.array([-3.0, -2.0, -1.0]), fresh=True)

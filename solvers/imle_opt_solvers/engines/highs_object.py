@@ -16,7 +16,7 @@ from imle_opt_solvers.linear_model import LinearModel
 from imle_opt_solvers.row_answer import RowAnswer, scaled
 from imle_opt_solvers.solution import FloatArray, Limits, Status
 
-__all__ = ["HighsObject"]
+__all__ = ["HighsObject", "restart_threads"]
 
 _STATUSES = {
     highspy.HighsModelStatus.kOptimal: Status.OPTIMAL,
@@ -65,7 +65,9 @@ class HighsObject:
             # HiGHS counts the time of all LP runs of an object together, but each MIP run on its own.
             spent = 0.0 if self.model.is_mixed_integer else highs.getRunTime()
             highs.setOptionValue("time_limit", spent + self.limits.seconds)
-        highs.run()
+        if highs.run() == highspy.HighsStatus.kError:
+            restart_threads()
+            highs.run()
         return self._read()
 
     def set_bounds(
@@ -119,6 +121,14 @@ class HighsObject:
             highspy.HighsModelStatus.kTimeLimit: Status.LIMIT,
         }
         return known.get(foreign, Status.ERROR)
+
+
+def restart_threads() -> None:
+    """Let HiGHS make its thread pool anew: it refuses to run with another number of threads than before.
+
+    Each thread of Python has a pool of its own; all HiGHS objects in it share that pool.
+    """
+    highspy.Highs.resetGlobalScheduler(True)
 
 
 def _build(model: LinearModel, limits: Limits) -> highspy.Highs:

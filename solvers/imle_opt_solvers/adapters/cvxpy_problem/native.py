@@ -14,6 +14,7 @@ from cvxpy.reductions.solution import failure_solution
 from imle_opt_solvers._per_thread import PerThread
 from imle_opt_solvers.adapters.cvxpy_problem.arrays import is_quadratic
 from imle_opt_solvers.adapters.cvxpy_problem.costs import BUILDING, CostProblem, cost_problem
+from imle_opt_solvers.engines.highs_object import restart_threads
 from imle_opt_solvers.errors import UnsupportedModelError
 from imle_opt_solvers.instances import Instances
 from imle_opt_solvers.solution import FloatArray, Limits, OnFailure, Solution, Status
@@ -203,6 +204,9 @@ class _Compiled:
         """Solve under `costs` (*shape,)."""
         self.costs.parameter.value = costs
         found = self._run(self.costs.problem, self.options | dict(self.backend.tighter))
+        if self.solver == "HIGHS" and found.status not in _STATUSES:
+            restart_threads()
+            found = self._run(self.costs.problem, self.options)
         if found.status != "optimal" and self.backend.tighter:
             found = self._run(self.costs.problem, self.options)
         status = _STATUSES.get(found.status, Status.ERROR)
