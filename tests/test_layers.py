@@ -13,6 +13,7 @@ from imle_opt.layers import IMLE, BlackBox, StraightThrough
 from imle_opt.noise import Gumbel, Multiplicative, NoNoise, Normal, SumOfGamma
 from imle_opt.targets import PID
 from imle_opt_solvers.errors import InvalidInputError, SolveError
+from imle_opt_solvers.grid import grid_path
 from opaque import (
     DECISIONS,
     SENSES,
@@ -331,6 +332,30 @@ def test_rows_without_a_decision_are_nan_and_get_no_gradient():
         (weight * samples).square().sum().backward()
         assert torch.equal(costs.grad[1], torch.zeros(5, dtype=torch.float64))
         assert costs.grad.isfinite().all()
+
+
+def test_rows_without_a_decision_are_not_solved_again_and_do_not_count_in_the_density():
+    solver = Recorder(on_failure="nan")
+    layer = IMLE(solver, noise=Gumbel())
+    layer.target.alpha.fill_(10.0)
+    weight = normal(3, 5, seed=1)
+    gradient(lambda c: (weight * layer(c, instances=forbid_row(1))).sum(), normal(3, 5))
+    assert solver.rows == [3, 2]
+    # The mean is one over the two rows that have a decision.
+    changed = 20 * (layer.target.running_density.item() - 0.9)
+    assert changed > 0
+    assert changed == pytest.approx(round(changed), abs=1e-4)
+
+
+def test_costs_that_noise_or_the_target_made_illegal_are_told_from_the_users():
+    costs = torch.full((2, 3, 3), 0.1).requires_grad_()
+    with pytest.raises(InvalidInputError, match="must not be negative") as caught:
+        IMLE(grid_path((3, 3)), noise=Gumbel())(costs)
+    assert "after the noise" in caught.value.__notes__[0]
+    samples = IMLE(grid_path((3, 3)), noise=Multiplicative(0.1), target=PID(1.0))(costs)
+    with pytest.raises(InvalidInputError, match="must not be negative") as caught:
+        (-samples).sum().backward()
+    assert "a step of the target" in caught.value.__notes__[0]
 
 
 def test_a_failed_row_raises_and_is_counted_in_rows_of_the_batch():

@@ -14,7 +14,7 @@ from imle_opt._bridge import take_rows
 from imle_opt._checks import at_least_float32, check_costs, check_kind
 from imle_opt.families import MAPOracle, Polytope
 from imle_opt.noise import Noise, NoNoise, SumOfGamma
-from imle_opt_solvers.errors import SolveError
+from imle_opt_solvers.errors import InvalidInputError, SolveError
 
 __all__ = [
     "NoiseSource",
@@ -98,6 +98,12 @@ class PerturbedMAP:
         except SolveError as error:
             failed = sorted({int(batch_rows[row]) for row in error.rows})
             error.add_note(f"Counted in rows of the batch, with all samples of a row as one: {failed}.")
+            raise
+        except InvalidInputError as error:
+            error.add_note(
+                "The costs meant are those predicted after the noise and, in the backward pass, a step of the "
+                "target; each sample counts as a row."
+            )
             raise
 
 
