@@ -90,6 +90,8 @@ def test_node_labels_that_are_tuples_stay_so():
 def test_instances_of_another_batch_are_refused():
     with pytest.raises(InvalidInputError, match=r"`instances\['capacity'\]` has shape \(3,\)"):
         flat_instances({"capacity": torch.zeros(3)}, (2,))
+    with pytest.raises(InvalidInputError, match=r"`instances\['rhs'\]\['capacity'\]` has shape \(3,\)"):
+        flat_instances({"rhs": {"capacity": torch.zeros(3)}}, (2,))
     assert flat_instances(None, (2,)) is None
 
 

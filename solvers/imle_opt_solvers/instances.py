@@ -30,16 +30,16 @@ def flatten_instances(instances: Instances, batch: tuple[int, ...]) -> dict[str,
     Raises:
         InvalidInputError: an entry whose leading dimensions are not those of the batch.
     """
-    return {key: _flatten(value, batch, key) for key, value in instances.items()}
+    return {key: _flatten(value, batch, f"instances[{key!r}]") for key, value in instances.items()}
 
 
-def _flatten(value: object, batch: tuple[int, ...], key: str) -> object:
+def _flatten(value: object, batch: tuple[int, ...], name: str) -> object:
     if isinstance(value, Mapping):
-        return {inner: _flatten(entry, batch, f"{key}[{inner!r}]") for inner, entry in value.items()}
+        return {inner: _flatten(entry, batch, f"{name}[{inner!r}]") for inner, entry in value.items()}
     array = per_row_array(value)
     if array.shape[: len(batch)] != batch:
         raise InvalidInputError(
-            f"`instances[{key!r}]` has shape {array.shape}; its leading dimensions must be those of the "
+            f"`{name}` has shape {array.shape}; its leading dimensions must be those of the "
             f"batch, {batch}: one entry per row of `costs`."
         )
     rows = int(np.prod(batch, dtype=np.int64))
