@@ -150,9 +150,9 @@ def check_kind(value: object, kind: type, name: str, example: str) -> None:
         )
 
 
-def check_at_least_one(value: int, name: str) -> None:
+def check_at_least_one(value: object, name: str) -> None:
     """Refuse a count that is not a whole number, or below 1."""
-    if not isinstance(value, Integral):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+    if not isinstance(value, Integral):
         raise InvalidInputError(f"`{name}` must be a whole number, not {value!r}.")
     if value < 1:
         raise InvalidInputError(f"`{name}` must be at least 1, not {value!r}.")
