@@ -101,8 +101,8 @@ class PerturbedMAP:
             raise
         except InvalidInputError as error:
             error.add_note(
-                "The costs meant are those predicted after the noise and, in the backward pass, a step of the "
-                "target; each sample counts as a row."
+                "The costs meant are those predicted after the noise and, in the backward pass, a step of "
+                "the target; each sample counts as a row."
             )
             raise
 
