@@ -183,6 +183,16 @@ def test_dtype_is_kept(family, event, dtype):
     torch.testing.assert_close(family.marginals(theta).double(), reference, atol=epsilon, rtol=epsilon)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("family", [KSubset(20), Categorical()])
+def test_log_prob_of_the_likeliest_decision_is_not_lost_in_half_precision(family, dtype):
+    theta = random_theta(5, 60, scale=20.0).to(dtype)
+    z = family.map(theta)
+    exact = family.log_prob(theta.double(), z.double())
+    assert exact.abs().max() < 5
+    torch.testing.assert_close(family.log_prob(theta, z).double(), exact, rtol=0.004, atol=1e-4)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("k", [0, 1, 5, 9, 10])
 def test_subset_logits_of_a_hundred(k, dtype):

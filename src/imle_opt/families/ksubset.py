@@ -126,7 +126,9 @@ class KSubset:
         Returns:
             (*samples, *batch), differentiable in theta.
         """
-        return (z * theta).sum(-1) - self.log_partition(theta)
+        # In half precision the difference of the two would be lost.
+        wide = at_least_float32(theta)
+        return ((z * wide).sum(-1) - self.log_partition(wide)).to(theta.dtype)
 
     def marginals(self, theta: Tensor, temperature: float = 1.0) -> Tensor:
         """Return `P(z_i = 1)` under `p(z) ∝ exp(<z, theta> / temperature)`.
