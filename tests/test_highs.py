@@ -143,6 +143,38 @@ def test_bad_instances_are_refused(instances, message):
         HighsSolver(models.knapsack()).solve(np.ones((2, 6)), instances=instances)
 
 
+@pytest.mark.parametrize(
+    ("key", "name", "value"),
+    [
+        ("row_lower", "r0", np.inf),
+        ("row_upper", "r0", -np.inf),
+        ("row_lower", "r0", 1e20),
+        ("rhs", "r0", -np.inf),
+        ("column_lower", "x0", np.inf),
+        ("column_upper", "x0", -np.inf),
+    ],
+)
+def test_sides_at_the_wrong_infinity_are_refused(key, name, value):
+    # HiGHS keeps the bounds of the row before when it is given such ones.
+    solver = HighsSolver(models.knapsack())
+    with pytest.raises(InvalidInputError, match=f"{name}.* in row 1 "):
+        solver.solve(np.ones((2, 6)), instances={key: {name: np.array([1.0, value])}})
+
+
+def test_an_interrupted_batch_leaves_the_model_as_it_was(monkeypatch):
+    solver = HighsSolver(models.knapsack())
+    expected = solver.solve(np.ones(6)).objectives
+
+    def interrupted(self, costs, *, fresh):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HighsObject, "run", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            solver.solve(np.ones((2, 6)), instances={"rhs": {"r0": np.zeros(2)}})
+    assert solver.solve(np.ones(6)).objectives == expected
+
+
 def test_the_right_hand_side_of_a_range_is_ambiguous():
     with pytest.raises(InvalidInputError, match="range constraint 'r0'"):
         HighsSolver(models.polygon()).solve(np.ones((1, 3)), instances={"rhs": {"r0": np.array([1.0])}})

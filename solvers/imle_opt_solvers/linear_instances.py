@@ -22,6 +22,9 @@ from imle_opt_solvers.solution import FloatArray
 
 __all__ = ["LINEAR_INSTANCES", "RowBounds", "expand_linear_instances"]
 
+_INFINITE = 1e20
+"""Solvers take sides from here on for infinite."""
+
 LINEAR_INSTANCES = ("rhs", "row_lower", "row_upper", "column_lower", "column_upper")
 
 
@@ -51,7 +54,8 @@ def expand_linear_instances(model: LinearModel, instances: Instances, rows: int)
         rows: B.
 
     Raises:
-        InvalidInputError: a wrong shape, an unknown constraint or variable, NaN, or `rhs` of a range.
+        InvalidInputError: a wrong shape, an unknown constraint or variable, NaN, `rhs` of a range, or a lower
+            side of +inf (an upper one of -inf, both sides of an equality).
     """
     row_lower = row_upper = column_lower = column_upper = None
     if {"rhs", "row_lower", "row_upper"} & instances.keys():
@@ -61,11 +65,13 @@ def expand_linear_instances(model: LinearModel, instances: Instances, rows: int)
             _replace_rhs(model, instances["rhs"], row_lower, row_upper)
         _replace(row_lower, instances.get("row_lower"), model.row_names, "row_lower")
         _replace(row_upper, instances.get("row_upper"), model.row_names, "row_upper")
+        _refuse_unreachable(row_lower, row_upper, model.row_names, "constraint")
     if {"column_lower", "column_upper"} & instances.keys():
         column_lower = np.tile(model.column_lower, (rows, 1))
         column_upper = np.tile(model.column_upper, (rows, 1))
         _replace(column_lower, instances.get("column_lower"), model.column_names, "column_lower")
         _replace(column_upper, instances.get("column_upper"), model.column_names, "column_upper")
+        _refuse_unreachable(column_lower, column_upper, model.column_names, "variable")
     return RowBounds(row_lower, row_upper, column_lower, column_upper)
 
 
@@ -115,6 +121,18 @@ def _checked(values: object, shape: tuple[int, ...], key: str) -> FloatArray:
         row = int(np.argwhere(np.isnan(array.astype(np.float64)))[0][0])
         raise InvalidInputError(f"`instances[{key}]` holds NaN (first in row {row}).")
     return array.astype(np.float64)
+
+
+def _refuse_unreachable(lower: FloatArray, upper: FloatArray, names: tuple[str, ...], what: str) -> None:
+    """Refuse lower sides of +inf and upper ones of -inf: solvers pass over them, and keep the old ones."""
+    for side, found in (("lower", lower >= _INFINITE), ("upper", upper <= -_INFINITE)):
+        if found.any():
+            row, entry = np.argwhere(found)[0].tolist()
+            value = (lower if side == "lower" else upper)[row, entry]
+            raise InvalidInputError(
+                f"`instances` gives the {what} {names[entry]!r} in row {row} the {side} side {value}, which "
+                f"nothing can satisfy. For no {side} side, give {'-inf' if side == 'lower' else 'inf'}."
+            )
 
 
 def _position(name: object, names: tuple[str, ...], key: str) -> int:

@@ -63,13 +63,15 @@ class HighsSolver(Solver):
         bounds = None if instances is None else expand_linear_instances(self.model, instances, len(costs))
         flat = costs.reshape(len(costs), -1)
         answers: list[RowAnswer] = []
-        for row in range(len(flat)):
-            total = self.model.total_costs(flat[row])
+        try:
+            for row in range(len(flat)):
+                total = self.model.total_costs(flat[row])
+                if bounds is not None:
+                    engine.set_bounds(bounds, row)
+                answers.append(engine.solve(-self.sense.sign * total, deterministic))
+        finally:  # also after Ctrl-C: the engine outlives this call
             if bounds is not None:
-                engine.set_bounds(bounds, row)
-            answers.append(engine.solve(-self.sense.sign * total, deterministic))
-        if bounds is not None:
-            engine.reset_bounds()
+                engine.reset_bounds()
         return collect_answers(self.model, costs, answers)
 
 
