@@ -7,7 +7,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST_ARGS ?= -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo test check format docs wheel install clean
+.PHONY: demo test check check-format check-lint check-types check-contracts check-docs format docs wheel \
+	install clean
 
 install: $(STAMP)
 
@@ -26,12 +27,22 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-check: $(STAMP)
+check: check-format check-lint check-types check-contracts check-docs
+
+check-format: $(STAMP)
 	$(BIN)/ruff format --check
+
+check-lint: $(STAMP)
 	$(BIN)/ruff check
+
+check-types: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/pyright
-	$(BIN)/lint-imports
+
+check-contracts: $(STAMP)
+	$(BIN)/lint-imports --no-logo
+
+check-docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 format: $(STAMP)
