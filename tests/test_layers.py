@@ -339,7 +339,8 @@ def test_rows_without_a_decision_are_not_solved_again_and_do_not_count_in_the_de
     layer = IMLE(solver, noise=Gumbel())
     layer.target.alpha.fill_(10.0)
     weight = normal(3, 5, seed=1)
-    gradient(lambda c: (weight * layer(c, instances=forbid_row(1))).sum(), normal(3, 5))
+    options = {"instances": forbid_row(1), "generator": generator(1)}
+    gradient(lambda c: (weight * layer(c, **options)).sum(), normal(3, 5))
     assert solver.rows == [3, 2]
     # The mean is one over the two rows that have a decision.
     changed = 20 * (layer.target.running_density.item() - 0.9)
