@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from imle_opt_solvers.errors import ImleOptError, InvalidInputError, SolveError
 from imle_opt_solvers.function_solver import FunctionSolver
-from imle_opt_solvers.instances import flatten_instances, repeat_instances, take_instance
+from imle_opt_solvers.instances import flatten_instances, take_instance
 from imle_opt_solvers.solution import Limits, Sense, Solution, Status
 from imle_opt_solvers.solver import Solver, Traits
 
@@ -153,13 +153,11 @@ def test_limits_out_of_range_are_refused(limits):
         Limits(**limits)
 
 
-def test_instances_flatten_repeat_and_take():
+def test_instances_flatten_and_take():
     given_ = {"rhs": {"a": np.arange(6).reshape(2, 3)}, "source": [["u", "v", "w"], ["x", "y", "z"]]}
     flat = flatten_instances(given_, (2, 3))
     np.testing.assert_array_equal(flat["rhs"]["a"], np.arange(6))
     assert take_instance(flat, 4) == {"rhs": {"a": 4}, "source": "y"}
-    repeated = repeat_instances({"rhs": np.arange(3)}, 2)
-    np.testing.assert_array_equal(repeated["rhs"], [[0, 1, 2], [0, 1, 2]])
     with pytest.raises(InvalidInputError, match="leading dimensions"):
         flatten_instances({"rhs": np.zeros(4)}, (2, 3))
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from imle_opt_solvers.errors import InvalidInputError
 
-__all__ = ["Instances", "flatten_instances", "repeat_instances", "take_instance", "take_rows"]
+__all__ = ["Instances", "flatten_instances", "take_instance", "take_rows"]
 
 Instances: TypeAlias = Mapping[str, Any]
 """Name -> values, whose leading dimensions are those of the batch."""
@@ -80,18 +80,6 @@ def _object_array(leaves: list[object], shape: tuple[int, ...]) -> NDArray[Any]:
     for position, leaf in enumerate(leaves):  # one by one: numpy would iterate over a graph
         array[position] = leaf
     return array.reshape(shape)
-
-
-def repeat_instances(instances: Instances, times: int) -> dict[str, Any]:
-    """Return `instances` with a new leading dimension of size `times`, for samples of one batch."""
-    return {key: _repeat(value, times) for key, value in instances.items()}
-
-
-def _repeat(value: object, times: int) -> object:
-    if isinstance(value, Mapping):
-        return {key: _repeat(entry, times) for key, entry in value.items()}
-    array = per_row_array(value)
-    return np.broadcast_to(array, (times, *array.shape))
 
 
 def take_instance(instances: Instances, row: int) -> dict[str, Any]:

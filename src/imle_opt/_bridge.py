@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from imle_opt_solvers.instances import Instances, flatten_instances
+from imle_opt_solvers.instances import take_rows as take_instance_rows
 from imle_opt_solvers.solution import FloatArray
 from imle_opt_solvers.solver import Solver
 
@@ -72,14 +71,7 @@ def flat_instances(instances: Instances | None, batch: tuple[int, ...]) -> dict[
 
 def take_rows(instances: Mapping[str, Any], rows: Tensor) -> dict[str, Any]:
     """Return the entries of some rows of flat instances, in the order of `rows`, which may repeat."""
-    return _take(instances, rows.cpu().numpy())
-
-
-def _take(instances: Mapping[str, Any], rows: NDArray[np.int64]) -> dict[str, Any]:
-    return {
-        key: _take(cast("Mapping[str, Any]", value), rows) if isinstance(value, Mapping) else value[rows]
-        for key, value in instances.items()
-    }
+    return take_instance_rows(instances, rows.cpu().numpy())
 
 
 def _arrays(instances: Mapping[str, Any]) -> dict[str, Any]:
