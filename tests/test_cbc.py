@@ -41,6 +41,21 @@ def every_kind_of_bound():
     )
 
 
+def test_integer_preprocessing_loses_no_optimum():
+    # With its preprocessing, CBC calls 5.05 optimal here; z below is feasible, and worth 6.57.
+    matrix = [[6.85, -6.85, -6.85, -5.48, -5.48], [-1.37, 0, -1.37, -6.85, 5.48]]
+    upper, integer = [1, 3, 4, 0, 1], [True, False, False, True, False]
+    lower = [0, 1, 2, -1e6, -1]
+    model = models.linear_model(
+        "max", matrix, [-np.inf, 2.74], [-19.92, 2.74], lower, upper, integer, predicted=range(5)
+    )
+    costs = np.array([-2.20155712, 0.0998818, 1.18208455, 0.17374005, 0.88206603])
+    z = np.array([0, 3, 4, -1, 0.25])
+    np.testing.assert_allclose(model.activities(z)[1], 2.74)
+    assert model.activities(z)[0] <= -19.92
+    assert cbc(model).solve(costs).objectives == pytest.approx(costs @ z)
+
+
 def test_the_written_file_is_the_model_to_the_last_digit(tmp_path):
     model = every_kind_of_bound()
     costs = np.array([0.1, -1 / 3, 1e-17, np.pi * 1e9, 0.0, -2.0])

@@ -135,6 +135,8 @@ class CbcSolver(Solver):
         command = [self.executable, "model.mps", "-ratio", repr(limits.relative_gap), "-allow", "0"]
         # By default a solution must be better by 1e-5 to replace the incumbent.
         command += ["-increment", "1e-9", "-timeMode", "elapsed"]
+        # CBC's integer preprocessing loses optima of models with continuous columns.
+        command += ["-preprocess", "off"]
         if limits.seconds is not None:
             command += ["-sec", repr(limits.seconds)]
         if limits.threads > 1:
