@@ -191,6 +191,24 @@ def test_enforced_constraints_of_model_builder_stay_native():
         np.testing.assert_allclose(found.objectives, expected, atol=1e-9)
 
 
+@pytest.mark.parametrize("error", [RuntimeError, ValueError, AttributeError])
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_a_row_that_mathopt_gives_up_on_is_an_error_of_that_row(error, deterministic, monkeypatch):
+    # SCIP does in numerical trouble; OR-Tools 9.15 then trips over its own exception (AttributeError).
+    def give_up(*_, **__):
+        raise error("SCIP error code -6")
+
+    model = mathopt_.Model()
+    x = model.add_binary_variable(name="x")
+    model.maximize(x)
+    solver = mathopt.MathOptSolver(model, on_failure="nan")
+    with monkeypatch.context() as patch:
+        patch.setattr(mathopt_, "solve", give_up)
+        patch.setattr(mathopt_.IncrementalSolver, "solve", give_up)
+        assert solver.solve([[1.0]], deterministic=deterministic).statuses == (Status.ERROR,)
+    assert solver.solve([[1.0]], deterministic=deterministic).statuses == (Status.OPTIMAL,)
+
+
 def test_quadratic_and_indicator_constraints_of_mathopt_stay_native():
     model = mathopt_.Model()
     x = [model.add_variable(lb=-2, ub=2, name=f"x{i}") for i in range(2)]

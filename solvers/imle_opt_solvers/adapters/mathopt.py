@@ -154,7 +154,13 @@ class _MathOptEngine:
         for variable, coefficient in zip(self.variables, (costs * scale).tolist(), strict=True):
             objective.set_linear_coefficient(variable, coefficient)
         objective.offset = self.columns.offset * scale
-        return self._read(self._solve(fresh))
+        try:
+            result = self._solve(fresh)
+        except (RuntimeError, ValueError, AttributeError):
+            # Numerical trouble; OR-Tools 9.15 fails to build its own exception, with an AttributeError.
+            self.incremental = None
+            return RowAnswer(Status.ERROR)
+        return self._read(result)
 
     def _solve(self, fresh: bool) -> Any:
         if fresh:
