@@ -91,7 +91,8 @@ def test_non_finite_costs_are_located():
 
 
 @pytest.mark.parametrize(
-    "bad", [np.ones(4), np.ones((3, 2)), 1.0, np.array(["a", "b", "c"]), np.ones(3, complex)]
+    "bad",
+    [np.ones(4), np.ones((3, 2)), 1.0, np.array(["a", "b", "c"]), np.ones(3, complex), [[1, 2, 3], [1, 2]]],
 )
 def test_misfit_costs_are_refused(bad):
     with pytest.raises(InvalidInputError, match="costs"):
@@ -110,6 +111,7 @@ def test_integers_and_booleans_are_costs():
         (np.ones(2), r"shape \(2,\)"),
         (np.array([1.0, np.nan, 0.0]), "NaN"),
         (np.array(["x"] * 3), "real numbers"),
+        ([[1], [1, 2], 3], "ragged"),
     ],
 )
 def test_what_a_function_returns_is_checked(returned, message):
@@ -147,7 +149,23 @@ def test_a_function_needs_a_sense():
         FunctionSolver(one_hot_min, 3, "minimum")
 
 
-@pytest.mark.parametrize("limits", [{"seconds": 0}, {"seconds": -1}, {"relative_gap": 1}, {"threads": 0}])
+def test_a_function_must_be_one():
+    with pytest.raises(InvalidInputError, match="`function`"):
+        FunctionSolver(np.ones(3), 3, "min")
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"seconds": 0},
+        {"seconds": -1},
+        {"seconds": "5"},
+        {"relative_gap": 1},
+        {"relative_gap": None},
+        {"threads": 0},
+        {"threads": 1.5},
+    ],
+)
 def test_limits_out_of_range_are_refused(limits):
     with pytest.raises(InvalidInputError, match=next(iter(limits))):
         Limits(**limits)

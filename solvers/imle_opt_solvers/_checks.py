@@ -33,7 +33,10 @@ def check_costs(costs: ArrayLike, shape: tuple[int, ...], name: str = "costs") -
 
 def as_real_array(values: ArrayLike, name: str) -> FloatArray:
     """Return `values` as a float64 array in C order; refuse what is not made of real numbers."""
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError as error:  # lists of different lengths
+        raise InvalidInputError(f"`{name}` must be an array of numbers, not ragged: {error}") from error
     if array.dtype.kind not in "fiub":
         raise InvalidInputError(f"`{name}` must hold real numbers, not dtype {array.dtype}.")
     return np.asarray(array, dtype=np.float64, order="C")

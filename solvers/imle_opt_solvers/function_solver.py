@@ -32,8 +32,8 @@ class FunctionSolver(Solver):
         on_failure: see `Solver`.
 
     Raises:
-        InvalidInputError: the sense is neither, or (from `solve`) the function returned something else than
-            finite decisions of the right shape.
+        InvalidInputError: no function, the sense is neither, or (from `solve`) the function returned
+            something else than finite decisions of the right shape.
     """
 
     def __init__(
@@ -45,6 +45,8 @@ class FunctionSolver(Solver):
         batched: bool = False,
         on_failure: OnFailure = "raise",
     ) -> None:
+        if not callable(function):
+            raise InvalidInputError(f"`function` must be a function, not {type(function).__name__}.")
         if sense not in tuple(Sense):
             raise InvalidInputError(f"`sense` must be 'min' or 'max', not {sense!r}.")
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
@@ -64,7 +66,10 @@ class FunctionSolver(Solver):
 
     def _checked(self, returned: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:
         name = getattr(self.function, "__name__", repr(self.function))
-        decisions = np.asarray(returned)
+        try:
+            decisions = np.asarray(returned)
+        except ValueError as error:
+            raise InvalidInputError(f"The function {name} returned something ragged: {error}") from error
         if decisions.dtype.kind not in "fiub" or decisions.shape != shape:
             raise InvalidInputError(
                 f"The function {name} must return real numbers of shape {shape}; it returned dtype "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from numbers import Integral, Real
 from typing import Literal
 
 import numpy as np
@@ -49,6 +50,10 @@ class Status(StrEnum):
         return self in (Status.OPTIMAL, Status.FEASIBLE)
 
 
+def _is(kind: type, value: object) -> bool:
+    return isinstance(value, kind)
+
+
 @dataclass(frozen=True)
 class Limits:
     """When a solver may stop, for each row on its own.
@@ -68,12 +73,12 @@ class Limits:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        if self.seconds is not None and not self.seconds > 0:
+        if self.seconds is not None and not (_is(Real, self.seconds) and self.seconds > 0):
             raise InvalidInputError(f"`seconds` must be positive or None, not {self.seconds!r}.")
-        if not 0 <= self.relative_gap < 1:
+        if not (_is(Real, self.relative_gap) and 0 <= self.relative_gap < 1):
             raise InvalidInputError(f"`relative_gap` must lie in [0, 1), not {self.relative_gap!r}.")
-        if self.threads < 1:
-            raise InvalidInputError(f"`threads` must be at least 1, not {self.threads!r}.")
+        if not (_is(Integral, self.threads) and self.threads >= 1):
+            raise InvalidInputError(f"`threads` must be a whole number, at least 1, not {self.threads!r}.")
 
 
 @dataclass(frozen=True)
