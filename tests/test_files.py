@@ -226,7 +226,7 @@ CROSSED = "Minimize\n cost: x\nSubject To\n c: x <= 9\nBounds\n x <= -3\nEnd\n"
         (lp(SOS), ModelError, "model.lp'.*SOS not supported"),
         (lp(INDICATOR), UnsupportedModelError, "model.lp' has indicator constraints"),
         (lp(NO_COSTS), ModelError, "no objective.*`variables=`"),
-        (lp(CROSSED), ModelError, "variable 'x' has lower side 0.0 above upper side -3.0"),
+        (lp(CROSSED), ModelError, "variable 'x' has lower side 0.0 and upper side -3.0"),
     ],
 )
 def test_files_that_are_no_models(tmp_path, build, error, message, capfd):

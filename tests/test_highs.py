@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import linear_models as models
 from imle_opt_solvers.engines.highs import HighsSolver
 from imle_opt_solvers.engines.highs_object import HighsObject
-from imle_opt_solvers.errors import InvalidInputError, ModelError, SolveError
+from imle_opt_solvers.errors import InvalidInputError, ModelError, SolveError, UnsupportedModelError
 from imle_opt_solvers.reference import enumerate_linear_model, knapsack_optimum
 from imle_opt_solvers.solution import Limits, Sense, Status
 
@@ -226,6 +226,25 @@ def test_unbounded_and_infeasible_are_told_apart():
 def test_crossed_bounds_are_refused_when_the_model_is_built():
     with pytest.raises(ModelError, match="'x2'"):
         replace(models.knapsack(), column_lower=np.array([0.0, 0, 2, 0, 0, 0]))
+
+
+@pytest.mark.parametrize(("lower", "upper"), [(np.inf, np.inf), (-np.inf, -np.inf), (1e20, 1e25)])
+def test_bounds_at_the_wrong_infinity_are_refused(lower, upper):
+    # HiGHS drops the whole model then, and calls the empty one optimal.
+    with pytest.raises(ModelError, match="'x0'"):
+        replace(models.knapsack(), column_lower=np.full(6, lower), column_upper=np.full(6, upper))
+
+
+def test_coefficients_that_highs_cannot_hold_are_named():
+    model = models.knapsack()
+    with pytest.raises(UnsupportedModelError, match="coefficient"):
+        HighsSolver(replace(model, row_values=model.row_values * 1e16)).solve(np.ones(6))
+
+
+def test_a_name_that_two_constraints_share_is_ambiguous():
+    model = replace(models.knapsack(), row_names=("same", "same"))
+    with pytest.raises(InvalidInputError, match=r"2 .* called 'same'"):
+        HighsSolver(model).solve(np.ones((1, 6)), instances={"rhs": {"same": [1.0]}})
 
 
 def test_min_and_max_mirror_each_other():

@@ -17,13 +17,10 @@ import numpy as np
 
 from imle_opt_solvers.errors import InvalidInputError
 from imle_opt_solvers.instances import Instances
-from imle_opt_solvers.linear_model import LinearModel
+from imle_opt_solvers.linear_model import INFINITE, LinearModel
 from imle_opt_solvers.solution import FloatArray
 
 __all__ = ["LINEAR_INSTANCES", "RowBounds", "expand_linear_instances"]
-
-_INFINITE = 1e20
-"""Solvers take sides from here on for infinite."""
 
 LINEAR_INSTANCES = ("rhs", "row_lower", "row_upper", "column_lower", "column_upper")
 
@@ -125,7 +122,7 @@ def _checked(values: object, shape: tuple[int, ...], key: str) -> FloatArray:
 
 def _refuse_unreachable(lower: FloatArray, upper: FloatArray, names: tuple[str, ...], what: str) -> None:
     """Refuse lower sides of +inf and upper ones of -inf: solvers pass over them, and keep the old ones."""
-    for side, found in (("lower", lower >= _INFINITE), ("upper", upper <= -_INFINITE)):
+    for side, found in (("lower", lower >= INFINITE), ("upper", upper <= -INFINITE)):
         if found.any():
             row, entry = np.argwhere(found)[0].tolist()
             value = (lower if side == "lower" else upper)[row, entry]
@@ -139,4 +136,9 @@ def _position(name: object, names: tuple[str, ...], key: str) -> int:
     if name not in names:
         shown = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
         raise InvalidInputError(f"`instances[{key!r}]` names {name!r}; the model has {shown}.")
+    if names.count(str(name)) > 1:
+        raise InvalidInputError(
+            f"`instances[{key!r}]` is ambiguous: {names.count(str(name))} in the model are called {name!r}. "
+            f"Give an array over all of them, in the model's order."
+        )
     return names.index(str(name))

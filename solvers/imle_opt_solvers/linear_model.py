@@ -18,9 +18,12 @@ from numpy.typing import NDArray
 from imle_opt_solvers.errors import ModelError
 from imle_opt_solvers.solution import FloatArray, Sense
 
-__all__ = ["LinearModel", "Selection", "select_columns"]
+__all__ = ["INFINITE", "LinearModel", "Selection", "select_columns"]
 
 IntArray = NDArray[np.int64]
+
+INFINITE = 1e20
+"""Solvers take sides from here on for infinite."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class LinearModel:
         row_names: one name per row.
 
     Raises:
-        ModelError: crossed bounds or sides, or nothing to predict.
+        ModelError: crossed bounds or sides, a lower one of +inf or upper one of -inf, or nothing to predict.
     """
 
     sense: Sense
@@ -217,10 +220,10 @@ def _refuse_repeated(columns: IntArray, names: Sequence[str]) -> None:
 
 
 def _refuse_crossed(lower: FloatArray, upper: FloatArray, names: Sequence[str], what: str) -> None:
-    crossed = np.flatnonzero(~(lower <= upper))
+    crossed = np.flatnonzero(~(lower <= upper) | (lower >= INFINITE) | (upper <= -INFINITE))
     if crossed.size:
         first = int(crossed[0])
         raise ModelError(
-            f"The {what} {names[first]!r} has lower side {lower[first]} above upper side {upper[first]}: "
-            f"no decision can satisfy it."
+            f"The {what} {names[first]!r} has lower side {lower[first]} and upper side {upper[first]}: "
+            f"no decision can satisfy both."
         )

@@ -12,6 +12,7 @@ from typing import Any, final
 import highspy
 import numpy as np
 
+from imle_opt_solvers.errors import UnsupportedModelError
 from imle_opt_solvers.linear_model import LinearModel
 from imle_opt_solvers.row_answer import RowAnswer, scaled
 from imle_opt_solvers.solution import FloatArray, Limits, Status
@@ -145,7 +146,11 @@ def _build(model: LinearModel, limits: Limits) -> highspy.Highs:
         options |= {"solver": "simplex", "presolve": "off"}
     for name, value in options.items():
         highs.setOptionValue(name, value)
-    highs.passModel(_as_highs_lp(model))
+    if highs.passModel(_as_highs_lp(model)) == highspy.HighsStatus.kError:
+        raise UnsupportedModelError(
+            "HiGHS cannot hold this model, most likely for a coefficient of 1e15 or more (the largest is "
+            f"{np.abs(model.row_values).max(initial=0.0):g}): scale the constraints, or use engine='native'."
+        )
     return highs
 
 
