@@ -38,6 +38,11 @@ def wrapped(request, tmp_path):
     return lambda **options: wrap(*MAKERS[request.param](model), **options)
 
 
+def test_limits_are_limits():
+    with pytest.raises(InvalidInputError, match=r"Limits\(seconds=5\), not 5"):
+        wrap(*MAKERS["pulp"](models.assignment()), limits=5)
+
+
 @pytest.mark.parametrize("engine", ["auto", "highs", "native"])
 def test_every_kind_of_model_on_every_engine(wrapped, engine):
     solver = wrapped(engine=engine)

@@ -124,12 +124,13 @@ def wrap(
         A solver: `solve(costs)` takes (*batch, *shape) in the model's own sense.
 
     Raises:
-        InvalidInputError: an unknown engine, or an option that this kind of model does not take.
+        InvalidInputError: an unknown engine, limits that are none, or an option that this kind of model does not take.
         ModelError: not a model that `wrap` knows, or one that is unfit (no objective, unknown variable,
             unreadable file).
         UnsupportedModelError: the model holds something that the engine cannot represent.
     """
     named_solver = _named_solver(engine)
+    _check_limits(limits)
     if isinstance(model, Solver):
         _refuse_options("a Solver", variables=variables, limits=limits, shape=shape, sense=sense)
         return model if on_failure == "raise" else model.with_on_failure(on_failure)
@@ -207,6 +208,11 @@ def _function_solver(
         )
     rows = shape if isinstance(shape, int) else tuple(shape)
     return FunctionSolver(function, rows, sense, on_failure=on_failure)
+
+
+def _check_limits(limits: object) -> None:
+    if not (limits is None or isinstance(limits, Limits)):
+        raise InvalidInputError(f"`limits` must be a `Limits`, such as Limits(seconds=5), not {limits!r}.")
 
 
 def _refuse_options(what: str, **options: object) -> None:
