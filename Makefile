@@ -1,7 +1,7 @@
 # `make demo` and `make test` set up what they need; every other target does too.
-# The first Python >= 3.11 that is found; another one: make PYTHON=/path/to/python3.12 test
+# The first Python >= 3.11 with venv that is found; another one: make PYTHON=/path/to/python3.12 test
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
-	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+	$$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -13,8 +13,8 @@ PYTEST_ARGS ?= -n auto --maxprocesses 4 --dist loadfile
 install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "imle-opt needs Python 3.11 or newer, and none was found." \
-		"Install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "imle-opt needs Python 3.11 or newer with its module venv, and none was found." \
+		"Install one (with its venv: python3-venv on Debian), or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "imle-opt needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
