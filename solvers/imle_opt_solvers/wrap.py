@@ -124,7 +124,8 @@ def wrap(
         A solver: `solve(costs)` takes (*batch, *shape) in the model's own sense.
 
     Raises:
-        InvalidInputError: an unknown engine, limits that are none, or an option that this kind of model does not take.
+        InvalidInputError: an unknown engine, limits that are none, or an option that this kind of model
+            does not take.
         ModelError: not a model that `wrap` knows, or one that is unfit (no objective, unknown variable,
             unreadable file).
         UnsupportedModelError: the model holds something that the engine cannot represent.
