@@ -247,6 +247,17 @@ def test_a_name_that_two_constraints_share_is_ambiguous():
         HighsSolver(model).solve(np.ones((1, 6)), instances={"rhs": {"same": [1.0]}})
 
 
+def test_presolve_loses_no_optimum_of_a_model_with_continuous_columns():
+    # With its presolve, HiGHS 1.14 calls -13 optimal here; z below is feasible, and worth -14.
+    integer, upper = [False, True, True, True], [0, 1, 1, 2]
+    model = models.linear_model(
+        "min", [[-3, 0, -5, 2]], -np.inf, 16, [-3, -1, -4, -1], upper, integer, predicted=range(4)
+    )
+    costs, z = np.array([3.0, -2, 2, 0]), np.array([-8 / 3, 1, -2, -1])
+    assert model.activities(z)[0] <= 16 + 1e-12
+    assert HighsSolver(model).solve(costs).objectives == pytest.approx(costs @ z)
+
+
 def test_min_and_max_mirror_each_other():
     costs = np.random.default_rng(8).normal(size=(10, 6))
     largest = HighsSolver(models.knapsack()).solve(costs)

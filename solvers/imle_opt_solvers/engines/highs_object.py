@@ -144,6 +144,9 @@ def _build(model: LinearModel, limits: Limits) -> highspy.Highs:
     }
     if not model.is_mixed_integer:
         options |= {"solver": "simplex", "presolve": "off"}
+    elif not model.integrality.all():
+        # HiGHS 1.14's presolve loses optima of models that have both kinds of columns.
+        options["presolve"] = "off"
     for name, value in options.items():
         highs.setOptionValue(name, value)
     if highs.passModel(_as_highs_lp(model)) == highspy.HighsStatus.kError:
