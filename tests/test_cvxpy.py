@@ -367,3 +367,12 @@ def test_bad_options():
         wrap(ellipsoid(), engine="native:nosuch")
     with pytest.raises(UnsupportedModelError, match="`limits` cannot be handed to OSQP: use one of HIGHS"):
         CvxpySolver(linear(lambda c, x: c @ x + cp.sum_squares(x)), solver="osqp", limits=Limits(seconds=1.0))
+
+
+@pytest.mark.parametrize("engine", ["highs", "native:highs"])
+def test_presolve_loses_no_optimum_of_a_model_with_continuous_columns(engine):
+    # With its presolve, HiGHS 1.14 calls -13 optimal here; (-8/3, 1, -2, -1) is feasible, and worth -14.
+    costs, x = cp.Parameter(4), cp.Variable(4, integer=[(1, 2, 3)])
+    bounds = [x >= [-3, -1, -4, -1], x <= [0, 1, 1, 2]]
+    problem = cp.Problem(cp.Minimize(costs @ x), [np.array([-3, 0, -5, 2]) @ x <= 16, *bounds])
+    assert wrap(problem, engine=engine).solve([3.0, -2.0, 2.0, 0.0]).objectives == pytest.approx(-14)
