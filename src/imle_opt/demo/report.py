@@ -157,5 +157,6 @@ def _settings(result: DemoResult) -> str:
         f"test maps; {result.epochs} epochs for each method; solver {task.solver.traits.engine}; "
         f"{result.seconds:.0f} seconds in all. The digits are those that come with scikit-learn (Alpaydin "
         f"and Kaynak, UCI Machine Learning Repository, 1998). Weights are those of the last epoch: none were "
-        f"chosen by validation. To run it again: imle-opt demo --seed {result.seed}"
+        f"chosen by validation. To run it again: imle-opt demo --seed {result.seed} --epochs {result.epochs} "
+        f"--maps {len(task.train.maps)} --test-maps {len(task.test.maps)}"
     )
