@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 
 from imle_opt import Categorical, ExplicitMLE, FunctionSolver, InvalidInputError
-from imle_opt.exponential_noise import Exponential
+from imle_opt.noise import Exponential
 from opaque import generator
 
 

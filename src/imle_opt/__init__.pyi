@@ -11,7 +11,6 @@ from imle_opt.calibration import calibrate_temperature as calibrate_temperature
 from imle_opt.estimator import PredictThenOptimize as PredictThenOptimize
 from imle_opt.expectations import expectation as expectation
 from imle_opt.expectations import pathwise as pathwise
-from imle_opt.exponential_noise import Exponential as Exponential
 from imle_opt.families import Categorical as Categorical
 from imle_opt.families import KSubset as KSubset
 from imle_opt.families import Polytope as Polytope
@@ -21,6 +20,7 @@ from imle_opt.layers import StraightThrough as StraightThrough
 from imle_opt.losses import ExplicitMLE as ExplicitMLE
 from imle_opt.losses import HammingLoss as HammingLoss
 from imle_opt.losses import RegretLoss as RegretLoss
+from imle_opt.noise import Exponential as Exponential
 from imle_opt.noise import Gumbel as Gumbel
 from imle_opt.noise import Multiplicative as Multiplicative
 from imle_opt.noise import NoNoise as NoNoise

@@ -17,9 +17,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from imle_opt._bridge import to_array
 from imle_opt._checks import check_choice
-from imle_opt.exponential_noise import Exponential
 from imle_opt.losses import ExplicitMLE
-from imle_opt.noise import Noise, Normal
+from imle_opt.noise import Exponential, Noise, Normal
 from imle_opt.training import FitResult, fit, predict_costs
 from imle_opt_solvers.errors import InvalidInputError
 from imle_opt_solvers.regret import normalized_regret

@@ -20,7 +20,16 @@ from torch import Tensor
 from imle_opt._checks import check_at_least_one, check_positive
 from imle_opt_solvers.errors import InvalidInputError
 
-__all__ = ["AdditiveNoise", "Gumbel", "Multiplicative", "NoNoise", "Noise", "Normal", "SumOfGamma"]
+__all__ = [
+    "AdditiveNoise",
+    "Exponential",
+    "Gumbel",
+    "Multiplicative",
+    "NoNoise",
+    "Noise",
+    "Normal",
+    "SumOfGamma",
+]
 
 _SMALLEST_EXPONENTIAL = 1e-12
 """Lower bound of an exponential draw whose logarithm is taken: keeps a rounded zero from becoming an outlier
@@ -252,6 +261,42 @@ class Normal(AdditiveNoise):
     ) -> Tensor:
         """Draw independent normal noise, as `Noise.draw` says."""
         return _standard_normal(shape, generator, dtype, device).mul_(self.temperature)
+
+
+@final
+@dataclass(frozen=True)
+class Exponential(AdditiveNoise):
+    """Exponential noise below zero: `theta - temperature E`, E ~ Exp(1).
+
+    In costs of a minimisation it is `costs + temperature E`: what was not negative stays so, and Dijkstra
+    stays exact, without clipping. Other than factors (`Multiplicative`), it does not shrink with the costs:
+    costs have to stand out from it, so that a network cannot escape the loss by costs of zero.
+
+    For a maximisation whose costs must not be negative it is of no use.
+
+    Args:
+        temperature: mean and standard deviation, in the units of theta.
+
+    Raises:
+        InvalidInputError: `temperature` is not positive and finite.
+    """
+
+    temperature: float
+
+    def __post_init__(self) -> None:
+        _check_temperature(self.temperature)
+
+    def draw(
+        self,
+        shape: Sequence[int],
+        *,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype,
+        device: torch.device | str,
+    ) -> Tensor:
+        """Draw independent noise, as `Noise.draw` says."""
+        drawn = torch.empty(tuple(shape), dtype=_noise_dtype(dtype), device=device)
+        return drawn.exponential_(generator=generator).mul_(-self.temperature)
 
 
 @final

@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from imle_opt._bridge import to_array
 from imle_opt.demo.task import Task, cost_network
-from imle_opt.exponential_noise import Exponential
 from imle_opt.losses import ExplicitMLE
+from imle_opt.noise import Exponential
 from imle_opt.training import EpochRecord, ValidationRegret, fit, predict_costs
 from imle_opt_solvers.regret import RegretReport, evaluate
 from imle_opt_solvers.solution import FloatArray
