@@ -9,10 +9,16 @@ import pytest
 
 from imle_opt.cli import main
 
-PAGE = Path(__file__).parent.parent / "docs" / "cli.md"
-TEXT = PAGE.read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r'^```\w+ title="(.+?)"\n(.*?)^```$', TEXT, re.DOTALL | re.MULTILINE))
-SESSIONS = re.findall(r"^```console\n\$ (imle-opt regret .*?)\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
+SESSIONS = [
+    session
+    for text in (TEXT, (ROOT / "README.md").read_text(encoding="utf-8"))
+    for session in re.findall(
+        r"^```console\n\$ (imle-opt regret .*?)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE
+    )
+]
 
 
 def without_timings(text):
@@ -45,5 +51,5 @@ def test_a_session_prints_what_is_shown(command, shown, capsys, folder):
 
 
 def test_sessions_are_found():
-    assert len(SESSIONS) == 3
+    assert len(SESSIONS) == 4
     assert set(FILES) == {"knapsack.py", "predicted.csv", "true.csv", "rows.csv"}
