@@ -193,7 +193,7 @@ class ShortestPath(Solver):
             f"`costs` must not be negative on a graph with cycles: {len(negative)} of {costs.size} entries "
             f"are (first {costs[row, entry]} at row {task.rows[row]}, entry {entry}, {name!r}). Predict "
             f"costs that cannot be negative (a softplus with a floor, an exponential), perturb them by noise "
-            f"that keeps their sign (`Multiplicative`), or choose a policy: negative='clip' finds the path "
+            f"that keeps them so (`Exponential`), or choose a policy: negative='clip' finds the path "
             f"for max(costs, 0), which is biased; negative='bellman-ford' is exact unless there is a "
             f"negative cycle, and a negative cost on an undirected edge is one. A directed graph without "
             f"cycles takes costs of any sign."
