@@ -4,10 +4,11 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+LOWEST := .venv-lowest
 STAMP := $(VENV)/.installed
 PYTEST_ARGS ?= -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo test check check-format check-lint check-types check-contracts check-docs format docs wheel \
+.PHONY: demo test test-lowest check check-format check-lint check-types check-contracts check-docs format docs wheel \
 	install clean
 
 install: $(STAMP)
@@ -26,6 +27,13 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# The oldest versions that pyproject.toml allows; old packages warn where new ones do not.
+test-lowest:
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(LOWEST)/bin/python -m pip install --quiet -c constraints-lowest.txt ".[report]" pytest pytest-xdist hypothesis
+	$(LOWEST)/bin/python -m pytest $(PYTEST_ARGS) -o filterwarnings=ignore --ignore tests/test_packaging.py
 
 check: check-format check-lint check-types check-contracts check-docs
 
@@ -56,4 +64,4 @@ wheel: $(STAMP)
 	$(BIN)/python -m hatchling build -t wheel
 
 clean:
-	rm -rf $(VENV) site dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(LOWEST) site dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
