@@ -14,9 +14,12 @@ from imle_opt.layers import IMLE, BlackBox, StraightThrough
 from imle_opt.losses import ExplicitMLE, HammingLoss, RegretLoss
 from imle_opt.noise import AdditiveNoise, Gumbel, Multiplicative, NoNoise, Normal, SumOfGamma
 from imle_opt.targets import PID, Adaptive, Eq14
+from imle_opt_solvers.engines.highs import HighsSolver
 from imle_opt_solvers.function_solver import FunctionSolver
+from imle_opt_solvers.pool import SolverPool
 from imle_opt_solvers.solution import Sense, Solution, Status
 from imle_opt_solvers.solver import Solver, Traits
+from linear_models import knapsack
 from opaque import DECISIONS, SENSES, GivenNoise, best, generator, gradient, normal, opaque, sign_of
 
 NOISES = [NoNoise(), Gumbel(0.8), SumOfGamma(2.5, 0.8), Normal(0.8), Multiplicative(0.8)]
@@ -366,3 +369,24 @@ def test_trap_a_mean_over_samples_is_divided_by_their_number_once():
         lambda c: expectation(lambda z: (weight * z).sum(-1), c, solver, pathwise(layer(6))).sum(), costs
     )
     torch.testing.assert_close(lifted, once)
+
+
+@pytest.mark.parametrize("backend", ["thread", "process"])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_number_of_workers_changes_no_bit(backend, workers):
+    # Noise is drawn before the rows are dealt out: neither samples nor gradients depend on who solves them.
+    costs = normal(ROWS, 6, seed=4)
+    weights = normal(4, ROWS, 6, seed=5)
+
+    def outcome(solver):
+        layer = IMLE(solver, noise=Gumbel(0.8), target=PID(2.0), num_samples=4, generator=generator(6))
+        point = costs.clone().requires_grad_()
+        samples = layer(point)
+        (samples * weights).sum().backward()
+        return samples.detach(), point.grad
+
+    alone = outcome(HighsSolver(knapsack()))
+    with SolverPool(HighsSolver(knapsack()), workers=workers, backend=backend, chunk=5) as pool:
+        shared = outcome(pool)
+    assert alone[1].abs().sum() > 0
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(shared, alone, strict=True))
