@@ -166,7 +166,7 @@ def test_it_is_imle_with_known_targets(sense):
         torch.testing.assert_close(by_layer, by_loss)
 
 
-def test_fixed_costs_of_the_model_count_in_the_gradient_and_are_missing_from_the_value():
+def test_fixed_costs_that_a_function_hides_count_in_the_gradient_and_are_missing_from_the_value():
     fixed = np.linspace(-3.0, 3.0, len(DECISIONS))
 
     def search(costs):

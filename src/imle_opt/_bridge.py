@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,7 +14,7 @@ from imle_opt_solvers.instances import take_rows as take_instance_rows
 from imle_opt_solvers.solution import FloatArray
 from imle_opt_solvers.solver import Solver
 
-__all__ = ["flat_instances", "map_decisions", "take_rows", "to_array", "to_tensor"]
+__all__ = ["flat_instances", "map_decisions", "map_with_fixed", "take_rows", "to_array", "to_tensor"]
 
 
 def map_decisions(
@@ -37,6 +38,32 @@ def map_decisions(
     arrays = None if instances is None else _arrays(instances)
     decisions = solver.map(to_array(theta), instances=arrays, deterministic=deterministic)
     return to_tensor(decisions, like=theta)
+
+
+def map_with_fixed(
+    solver: Solver, theta: Tensor, *, instances: Instances | None = None, deterministic: bool
+) -> tuple[Tensor, Tensor]:
+    """Return `MAP(theta)`, and what the model's fixed costs and constant add to its maximum in each row.
+
+    Args:
+        solver: what maximises `<z, theta> + F(z)`.
+        theta: (*batch, *shape), finite, any floating point dtype, any device.
+        instances: per-row data, as in `map_decisions`.
+        deterministic: as in `Solver.solve`.
+
+    Returns:
+        Decisions z, (*batch, *shape), and F(z), (*batch,): the objective less `<z, theta>`, NaN in rows
+        without a decision; both in the dtype and on the device of theta, without a graph.
+
+    Raises:
+        SolveError: as `map_decisions`.
+    """
+    arrays = None if instances is None else _arrays(instances)
+    costs = solver.sense.sign * to_array(theta)
+    solution = solver.solve(costs, instances=arrays, deterministic=deterministic)
+    event = tuple(range(costs.ndim - len(solver.shape), costs.ndim))
+    fixed = solver.sense.sign * (solution.objectives - np.sum(costs * solution.decisions, axis=event))
+    return to_tensor(solution.decisions, like=theta), to_tensor(np.asarray(fixed), like=theta)
 
 
 def to_array(tensor: Tensor) -> FloatArray:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import torch
 from torch import Tensor, nn
 
 from imle_opt._bridge import take_rows
 from imle_opt._checks import at_least_float32, check_costs, check_kind
-from imle_opt.families import MAPOracle, Polytope
+from imle_opt.families import FixedPart, MAPOracle, Polytope
 from imle_opt.noise import Noise, NoNoise, SumOfGamma
 from imle_opt_solvers.errors import InvalidInputError, SolveError
 
@@ -25,6 +25,9 @@ __all__ = [
     "over_event",
     "theta_of",
 ]
+
+
+Answer = TypeVar("Answer")
 
 
 @final
@@ -56,7 +59,25 @@ class PerturbedMAP:
         """
         if self.noise.is_zero and theta.ndim < self.drawn.ndim:
             return self._solve(theta[None]).reshape(theta.shape).expand_as(self.drawn)
-        return self._samples(self._solve(self.noise.perturb(theta, self.drawn)))
+        return self._samples(self._solve(self.noise.perturb(theta, self.drawn)), len(self.drawn))
+
+    def decide_with_fixed(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the decisions at theta, as `decide`, and F(z), what fixed costs of the model add to each.
+
+        Args:
+            theta: (*batch, *event).
+
+        Returns:
+            z, (S, *batch, *event), and F(z), (S, *batch), which counts towards the maximum of
+            `<z, theta> + F(z)`: 0 for families that have no fixed part. One solve per sample and row.
+        """
+        if not isinstance(self.family, FixedPart):
+            decisions = self.decide(theta)
+            return decisions, decisions.new_zeros(decisions.shape[: decisions.ndim - self.family.event_dim])
+        perturbed = theta[None] if self.noise.is_zero else self.noise.perturb(theta, self.drawn)
+        decisions, fixed = self._oracle(self.family.map_with_fixed, perturbed)
+        samples, shares = (self._samples(rows, len(perturbed)) for rows in (decisions, fixed))
+        return samples.expand_as(self.drawn), shares.expand(len(self.drawn), *shares.shape[1:])
 
     def decide_where(self, rows: Tensor, theta: Tensor, otherwise: Tensor) -> Tensor:
         """Return the decisions at theta in some rows, and `otherwise` in the rest, which is not solved.
@@ -71,7 +92,7 @@ class PerturbedMAP:
         chosen = rows.movedim(0, -1).reshape(-1).nonzero().squeeze(-1)
         decisions = self._rows(otherwise).clone()
         decisions[chosen] = self._solve(self.noise.perturb(theta, self.drawn), chosen)
-        return self._samples(decisions)
+        return self._samples(decisions, len(self.drawn))
 
     def _rows(self, theta: Tensor) -> Tensor:
         """Return (S, *batch, *event) as (rows, *event) in which the samples of a row are adjacent."""
@@ -79,22 +100,23 @@ class PerturbedMAP:
         moved = theta.movedim(0, batch_dim)
         return moved.reshape(math.prod(moved.shape[: batch_dim + 1]), *moved.shape[batch_dim + 1 :])
 
-    def _samples(self, rows: Tensor) -> Tensor:
-        """Undo `_rows`."""
-        num_samples, *rest = self.drawn.shape
-        batch_dim = len(rest) - self.family.event_dim
-        shape = (*rest[:batch_dim], num_samples, *rest[batch_dim:])
-        return rows.reshape(shape).movedim(batch_dim, 0)
+    def _samples(self, rows: Tensor, num_samples: int) -> Tensor:
+        """Undo `_rows`: (rows, ...) as (S, *batch, ...)."""
+        batch = self.drawn.shape[1 : self.drawn.ndim - self.family.event_dim]
+        return rows.reshape(*batch, num_samples, *rows.shape[1:]).movedim(len(batch), 0)
 
     def _solve(self, theta: Tensor, chosen: Tensor | None = None) -> Tensor:
-        """Solve theta (samples, *batch, *event): all of its `_rows`, or the chosen ones."""
+        return self._oracle(self.family.map, theta, chosen)
+
+    def _oracle(self, oracle: Callable[..., Answer], theta: Tensor, chosen: Tensor | None = None) -> Answer:
+        """Ask about theta (samples, *batch, *event): all of its `_rows`, or the chosen ones."""
         rows = self._rows(theta)
         solved = torch.arange(len(rows)) if chosen is None else chosen.cpu()
         batch_rows = solved // len(theta)
         instances = None if self.instances is None else take_rows(self.instances, batch_rows)
         rows = rows if chosen is None else rows[chosen]
         try:
-            return self.family.map(rows, instances=instances, deterministic=self.noise.is_zero)
+            return oracle(rows, instances=instances, deterministic=self.noise.is_zero)
         except SolveError as error:
             failed = sorted({int(batch_rows[row]) for row in error.rows})
             error.add_note(f"Counted in rows of the batch, with all samples of a row as one: {failed}.")

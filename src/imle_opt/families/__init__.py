@@ -5,12 +5,13 @@ from __future__ import annotations
 from imle_opt.families.categorical import Categorical
 from imle_opt.families.ksubset import KSubset
 from imle_opt.families.polytope import Polytope, as_family
-from imle_opt.families.protocols import Enumerable, ExactSampler, MAPOracle, Marginals, require
+from imle_opt.families.protocols import Enumerable, ExactSampler, FixedPart, MAPOracle, Marginals, require
 
 __all__ = [
     "Categorical",
     "Enumerable",
     "ExactSampler",
+    "FixedPart",
     "KSubset",
     "MAPOracle",
     "Marginals",

@@ -6,7 +6,7 @@ from typing import cast, final
 
 from torch import Tensor
 
-from imle_opt._bridge import map_decisions
+from imle_opt._bridge import map_decisions, map_with_fixed
 from imle_opt._checks import check_costs
 from imle_opt.families.protocols import MAPOracle
 from imle_opt_solvers.errors import InvalidInputError
@@ -53,6 +53,26 @@ class Polytope:
         """
         check_costs(theta, self.event_dim, self.solver.shape, "theta")
         return map_decisions(self.solver, theta, instances=instances, deterministic=deterministic)
+
+    def map_with_fixed(
+        self, theta: Tensor, *, instances: Instances | None = None, deterministic: bool = True
+    ) -> tuple[Tensor, Tensor]:
+        """Return z = `MAP(theta)`, and F(z), what the model's fixed costs and constant add to the maximum.
+
+        Args:
+            theta: (*batch, *shape), always maximised, whatever the sense of the solver.
+            instances: per-row data, as in `Solver.solve`.
+            deterministic: as in `Solver.solve`.
+
+        Returns:
+            Decisions (*batch, *shape), and F(z) (*batch,), which counts towards a maximum; without a graph.
+
+        Raises:
+            InvalidInputError: as `map`.
+            SolveError: as `map`.
+        """
+        check_costs(theta, self.event_dim, self.solver.shape, "theta")
+        return map_with_fixed(self.solver, theta, instances=instances, deterministic=deterministic)
 
     def __repr__(self) -> str:
         return f"Polytope({type(self.solver).__name__}, shape={self.solver.shape}, sense={self.solver.sense})"

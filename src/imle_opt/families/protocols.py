@@ -16,7 +16,7 @@ from torch import Tensor
 from imle_opt_solvers.errors import MissingCapabilityError
 from imle_opt_solvers.instances import Instances
 
-__all__ = ["Enumerable", "ExactSampler", "MAPOracle", "Marginals", "require"]
+__all__ = ["Enumerable", "ExactSampler", "FixedPart", "MAPOracle", "Marginals", "require"]
 
 CapabilityT = TypeVar("CapabilityT")
 
@@ -46,6 +46,17 @@ class MAPOracle(Protocol):
         Returns:
             Decisions (*batch, *event), in the dtype and on the device of theta.
         """
+        ...
+
+
+@runtime_checkable
+class FixedPart(MAPOracle, Protocol):
+    """A MAP oracle of `<z, theta> + F(z)`, which tells F(z): fixed costs of what z does not show."""
+
+    def map_with_fixed(
+        self, theta: Tensor, *, instances: Instances | None = None, deterministic: bool = True
+    ) -> tuple[Tensor, Tensor]:
+        """Return the decisions of `map`, (*batch, *event), and F of each, (*batch,), without a graph."""
         ...
 
 

@@ -23,15 +23,18 @@ __all__ = ["ExplicitMLE"]
 class ExplicitMLE(nn.Module):
     """Negative log-likelihood of known decisions, or of the law of known costs, under predicted costs.
 
-        loss(costs_hat, solutions=y) = (1/S) sum_s <perturb(theta, eps_s), z_s> - <theta, y>
-        loss(costs_hat, costs=c)     = (1/S) sum_s <perturb(theta, eps_s), z_s> - <theta, t>
+        loss(costs_hat, solutions=y) = (1/S) sum_s [<perturb(theta, eps_s), z_s> + F(z_s)] - <theta, y>
+        loss(costs_hat, costs=c)     = (1/S) sum_s [<perturb(theta, eps_s), z_s> + F(z_s)] - <theta, t> - F_t
 
-        z_s = MAP(perturb(theta, eps_s)),   t = (1/S) sum_s z'_s,   z'_s = MAP(perturb(theta_c, eps_s))
+        z_s = MAP(perturb(theta, eps_s)),   z'_s = MAP(perturb(theta_c, eps_s))
+        t = (1/S) sum_s z'_s,               F_t = (1/S) sum_s F(z'_s)
 
     with theta = costs for a maximisation and -costs for a minimisation, and one draw eps_s for both solves.
-    The first term estimates temperature times the log-partition function of the perturb-and-MAP model (up to
-    the temperature times a constant of the noise), so the value is temperature times the negative
-    log-likelihood, convex in theta, and can be monitored. It is not 0 at its minimum, except without noise.
+    F(z) is what the costs that are not predicted add to the model's maximum: fixed costs of other variables,
+    and its constant; 0 where there are none. The first term estimates temperature times the log-partition
+    function of the perturb-and-MAP model (up to the temperature times a constant of the noise), so the value
+    is temperature times the negative log-likelihood, convex in theta, and can be monitored. It is not 0 at
+    its minimum, except without noise.
     For Gumbel noise and one-hot decisions its mean is
     `temperature (logsumexp(theta / temperature) + 0.5772...) - <theta, y>`.
 
@@ -45,9 +48,9 @@ class ExplicitMLE(nn.Module):
     | some  | costs     | mu-mu, against the perturb-and-MAP law of the true costs            |
     | none  | costs     | M-M on the optima of the true costs, solved anew each time          |
 
-    The value counts the costs that are predicted. Where the model has costs that are fixed, too, the share of
-    z_s in them is missing from it: it is then not convex, and may be negative without noise. The gradient is
-    right all the same.
+    From solutions, F(y) is not subtracted, as y does not show the variables that it is made of: the value is
+    then the negative log-likelihood up to a constant of each row, and may be negative. From costs,
+    it is exact. A function given as a solver tells decisions alone: F is 0, and what it adds is missing.
 
     With `Multiplicative` noise the perturbed theta is `theta * factor`; the gradient is
     `(1/S) sum_s factor_s z_s - y`, and t is the mean of `factor_s z'_s`, so that true costs are a minimum.
@@ -122,9 +125,10 @@ class ExplicitMLE(nn.Module):
         generator = self.generator if generator is None else generator
         check_generator(generator, theta.device)
         perturbed = self.noise.perturbed(self.family, theta.detach(), self.num_samples, rows, generator)
-        if name == "costs":
-            label = mean_decision(theta_of(label, self.family).to(theta), perturbed)
-        return negative_log_likelihood(theta, label.to(theta), perturbed)
+        if name == "solutions":
+            return negative_log_likelihood(theta, label.to(theta), perturbed)
+        target, fixed = mean_decision(theta_of(label, self.family).to(theta), perturbed)
+        return negative_log_likelihood(theta, target, perturbed) - fixed
 
     def extra_repr(self) -> str:
         """Show the family and the number of samples."""
@@ -132,7 +136,7 @@ class ExplicitMLE(nn.Module):
 
 
 def negative_log_likelihood(theta: Tensor, label: Tensor, perturbed: PerturbedMAP) -> Tensor:
-    """Return `(1/S) sum_s <perturb(theta, eps_s), z_s> - <theta, label>`, differentiable in theta.
+    """Return `(1/S) sum_s [<perturb(theta, eps_s), z_s> + F(z_s)] - <theta, label>`, differentiable in theta.
 
     Args:
         theta: (*batch, *event), always maximised.
@@ -143,31 +147,33 @@ def negative_log_likelihood(theta: Tensor, label: Tensor, perturbed: PerturbedMA
         (*batch,); NaN, with gradient 0, where a solve gave no decision.
     """
     event_dim = perturbed.family.event_dim
-    samples = perturbed.decide(theta.detach())
+    samples, fixed = perturbed.decide_with_fixed(theta.detach())
     failed = _has_nan(samples, event_dim).any(0) | _has_nan(label, event_dim)
     values = perturbed.noise.perturb(theta, perturbed.drawn) * samples.nan_to_num(nan=0.0)
-    value = event_sum(values, event_dim).mean(0) - event_sum(theta * label.nan_to_num(nan=0.0), event_dim)
+    maximum = (event_sum(values, event_dim) + fixed).mean(0)
+    value = maximum - event_sum(theta * label.nan_to_num(nan=0.0), event_dim)
     return torch.where(failed, torch.nan, value)
 
 
-def mean_decision(theta: Tensor, perturbed: PerturbedMAP) -> Tensor:
-    """Return the gradient by theta of `(1/S) sum_s max over z of <perturb(theta, eps_s), z>`.
+def mean_decision(theta: Tensor, perturbed: PerturbedMAP) -> tuple[Tensor, Tensor]:
+    """Return the gradient by theta of `(1/S) sum_s max over z of <perturb(theta, eps_s), z> + F(z)`, and F_t.
 
-    For additive noise that is the mean of the perturbed decisions.
+    For additive noise the gradient is the mean of the perturbed decisions.
 
     Args:
         theta: (*batch, *event), always maximised.
         perturbed: MAP under one draw of noise.
 
     Returns:
-        (*batch, *event); NaN where a solve gave no decision.
+        t, (*batch, *event), and F_t, (*batch,), the mean of F over the decisions; NaN where a solve gave no
+        decision.
     """
-    samples = perturbed.decide(theta)
+    samples, fixed = perturbed.decide_with_fixed(theta)
     with torch.enable_grad():
         point = theta.detach().requires_grad_()
         total = (perturbed.noise.perturb(point, perturbed.drawn) * samples).sum() / len(samples)
         (gradient,) = torch.autograd.grad(total, point)
-    return gradient
+    return gradient, fixed.mean(0)
 
 
 def _has_nan(tensor: Tensor, event_dim: int) -> Tensor:
