@@ -28,6 +28,8 @@ SURFACE = {
     "CachedSolver",
     "Categorical",
     "CostDomain",
+    "DeviceGridPath",
+    "DeviceRanking",
     "Eq14",
     "ExplicitMLE",
     "Exponential",

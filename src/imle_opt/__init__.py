@@ -36,7 +36,7 @@ _HOMES = {
         "UnsupportedModelError",
         "wrap",
     ),
-    "imle_opt.families": ("Categorical", "KSubset", "Polytope"),
+    "imle_opt.families": ("Categorical", "DeviceGridPath", "DeviceRanking", "KSubset", "Polytope"),
     "imle_opt.noise": ("Exponential", "Gumbel", "Multiplicative", "NoNoise", "Normal", "SumOfGamma"),
     "imle_opt.calibration": ("calibrate_temperature",),
     "imle_opt.targets": ("PID", "Adaptive", "Eq14"),

@@ -12,6 +12,8 @@ from imle_opt.estimator import PredictThenOptimize as PredictThenOptimize
 from imle_opt.expectations import expectation as expectation
 from imle_opt.expectations import pathwise as pathwise
 from imle_opt.families import Categorical as Categorical
+from imle_opt.families import DeviceGridPath as DeviceGridPath
+from imle_opt.families import DeviceRanking as DeviceRanking
 from imle_opt.families import KSubset as KSubset
 from imle_opt.families import Polytope as Polytope
 from imle_opt.layers import IMLE as IMLE

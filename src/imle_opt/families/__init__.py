@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from imle_opt.families.categorical import Categorical
+from imle_opt.families.device_grid_path import DeviceGridPath
+from imle_opt.families.device_ranking import DeviceRanking
 from imle_opt.families.ksubset import KSubset
 from imle_opt.families.polytope import Polytope, as_family
 from imle_opt.families.protocols import Enumerable, ExactSampler, FixedPart, MAPOracle, Marginals, require
 
 __all__ = [
     "Categorical",
+    "DeviceGridPath",
+    "DeviceRanking",
     "Enumerable",
     "ExactSampler",
     "FixedPart",
