@@ -19,9 +19,12 @@ from imle_opt.families import Polytope as Polytope
 from imle_opt.layers import IMLE as IMLE
 from imle_opt.layers import BlackBox as BlackBox
 from imle_opt.layers import StraightThrough as StraightThrough
+from imle_opt.losses import DirectionalGradient as DirectionalGradient
 from imle_opt.losses import ExplicitMLE as ExplicitMLE
 from imle_opt.losses import HammingLoss as HammingLoss
 from imle_opt.losses import RegretLoss as RegretLoss
+from imle_opt.losses import SPOPlus as SPOPlus
+from imle_opt.losses import StructuredHinge as StructuredHinge
 from imle_opt.noise import Exponential as Exponential
 from imle_opt.noise import Gumbel as Gumbel
 from imle_opt.noise import Multiplicative as Multiplicative

@@ -22,6 +22,8 @@ __all__ = [
     "decide_flat",
     "event_shape",
     "event_sum",
+    "has_nan",
+    "maximum",
     "over_event",
     "theta_of",
 ]
@@ -199,6 +201,39 @@ def decide_flat(family: MAPOracle, theta: Tensor, instances: Mapping[str, Any] |
     batch_dim = theta.ndim - family.event_dim
     rows = theta.reshape(math.prod(theta.shape[:batch_dim]), *theta.shape[batch_dim:])
     return family.map(rows, instances=instances, deterministic=True).reshape(theta.shape)
+
+
+def maximum(
+    theta: Tensor, family: MAPOracle, instances: Mapping[str, Any] | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return `V(theta) = max over z in C of <z, theta> + F(z)`, differentiable in theta, and its maximiser.
+
+    F(z) is what fixed costs of the model add, see `FixedPart`. By Danskin's theorem the gradient of V is z.
+
+    Args:
+        theta: (*batch, *event), always maximised; its graph is kept.
+        family: what maximises.
+        instances: flat per-row data, or None.
+
+    Returns:
+        V, (*batch,); z, (*batch, *event), and F(z), (*batch,), without a graph. Rows without a decision have
+        V and z NaN, and gradient 0. One solve per row, each from the same start.
+    """
+    batch_dim = theta.ndim - family.event_dim
+    rows = theta.detach().reshape(math.prod(theta.shape[:batch_dim]), *theta.shape[batch_dim:])
+    if isinstance(family, FixedPart):
+        decisions, fixed = family.map_with_fixed(rows, instances=instances, deterministic=True)
+    else:
+        decisions = family.map(rows, instances=instances, deterministic=True)
+        fixed = decisions.new_zeros(len(decisions))
+    decisions, fixed = decisions.reshape(theta.shape), fixed.reshape(theta.shape[:batch_dim])
+    value = event_sum(theta * decisions.nan_to_num(nan=0.0), family.event_dim) + fixed
+    return torch.where(has_nan(decisions, family.event_dim), torch.nan, value), decisions, fixed
+
+
+def has_nan(tensor: Tensor, event_dim: int) -> Tensor:
+    """Return which rows (...,) of (..., *event) hold a NaN."""
+    return tensor.isnan().flatten(tensor.ndim - event_dim).any(-1) if event_dim else tensor.isnan()
 
 
 def theta_of(costs: Tensor, family: MAPOracle, name: str = "costs") -> Tensor:

@@ -1,9 +1,12 @@
-"""Losses: predicted costs or decisions, and labels, to one value per row; one file per method."""
+"""Losses: predicted costs and a label in, one value per row out; and two losses on decisions."""
 
 from __future__ import annotations
 
+from imle_opt.losses.directional_gradient import DirectionalGradient
 from imle_opt.losses.explicit_mle import ExplicitMLE
 from imle_opt.losses.hamming import HammingLoss
 from imle_opt.losses.regret import RegretLoss
+from imle_opt.losses.spo_plus import SPOPlus
+from imle_opt.losses.structured_hinge import StructuredHinge
 
-__all__ = ["ExplicitMLE", "HammingLoss", "RegretLoss"]
+__all__ = ["DirectionalGradient", "ExplicitMLE", "HammingLoss", "RegretLoss", "SPOPlus", "StructuredHinge"]

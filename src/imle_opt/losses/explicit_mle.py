@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from imle_opt._bridge import flat_instances
 from imle_opt._checks import check_at_least_one, check_generator, check_like
-from imle_opt._perturbed import NoiseSource, PerturbedMAP, event_sum, theta_of
+from imle_opt._perturbed import NoiseSource, PerturbedMAP, event_sum, has_nan, theta_of
 from imle_opt.families import MAPOracle, as_family
 from imle_opt.noise import Noise, NoNoise
 from imle_opt_solvers.errors import InvalidInputError
@@ -148,7 +148,7 @@ def negative_log_likelihood(theta: Tensor, label: Tensor, perturbed: PerturbedMA
     """
     event_dim = perturbed.family.event_dim
     samples, fixed = perturbed.decide_with_fixed(theta.detach())
-    failed = _has_nan(samples, event_dim).any(0) | _has_nan(label, event_dim)
+    failed = has_nan(samples, event_dim).any(0) | has_nan(label, event_dim)
     values = perturbed.noise.perturb(theta, perturbed.drawn) * samples.nan_to_num(nan=0.0)
     maximum = (event_sum(values, event_dim) + fixed).mean(0)
     value = maximum - event_sum(theta * label.nan_to_num(nan=0.0), event_dim)
@@ -174,10 +174,6 @@ def mean_decision(theta: Tensor, perturbed: PerturbedMAP) -> tuple[Tensor, Tenso
         total = (perturbed.noise.perturb(point, perturbed.drawn) * samples).sum() / len(samples)
         (gradient,) = torch.autograd.grad(total, point)
     return gradient, fixed.mean(0)
-
-
-def _has_nan(tensor: Tensor, event_dim: int) -> Tensor:
-    return tensor.isnan().flatten(tensor.ndim - event_dim).any(-1)
 
 
 def _one_label(solutions: Tensor | None, costs: Tensor | None) -> tuple[Tensor, str]:

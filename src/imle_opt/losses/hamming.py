@@ -9,13 +9,10 @@ from torch import Tensor, nn
 from imle_opt._checks import at_least_float32, check_finite, check_samples_of, check_tensor
 from imle_opt._perturbed import event_sum
 from imle_opt.families import MAPOracle, as_family
-from imle_opt_solvers.errors import InvalidInputError
+from imle_opt.losses._labels import check_binary
 from imle_opt_solvers.solver import Solver
 
 __all__ = ["HammingLoss"]
-
-_ROUNDING = 1e-5
-"""How far solvers of mixed-integer programs may leave an entry outside [0, 1]."""
 
 
 @final
@@ -53,11 +50,7 @@ class HammingLoss(nn.Module):
         check_tensor(solutions, "solutions")
         check_samples_of(decisions, solutions, "solutions", self.event_dim)
         check_finite(solutions, "solutions", self.event_dim)
-        if ((solutions < -_ROUNDING) | (solutions > 1 + _ROUNDING)).any():
-            raise InvalidInputError(
-                f"`solutions` must be 0 or 1 for the Hamming loss; they range from {solutions.min():g} to "
-                f"{solutions.max():g}. For other decisions use RegretLoss."
-            )
+        check_binary(solutions, "the Hamming loss", "RegretLoss")
         decisions = at_least_float32(decisions)
         solutions = solutions.to(decisions)
         return event_sum(decisions * (1 - solutions) + solutions * (1 - decisions), self.event_dim)
