@@ -20,12 +20,14 @@ __all__ = [
     "NoiseSource",
     "PerturbedMAP",
     "decide_flat",
+    "event_largest",
     "event_shape",
     "event_sum",
     "has_nan",
     "maximum",
     "over_event",
     "theta_of",
+    "undecided_rows",
 ]
 
 
@@ -113,13 +115,14 @@ class PerturbedMAP:
     def _oracle(self, oracle: Callable[..., Answer], theta: Tensor, chosen: Tensor | None = None) -> Answer:
         """Ask about theta (samples, *batch, *event): all of its `_rows`, or the chosen ones."""
         rows = self._rows(theta)
-        solved = torch.arange(len(rows)) if chosen is None else chosen.cpu()
-        batch_rows = solved // len(theta)
-        instances = None if self.instances is None else take_rows(self.instances, batch_rows)
-        rows = rows if chosen is None else rows[chosen]
+        instances = None
+        if self.instances is not None:
+            instances = take_rows(self.instances, _batch_rows(len(rows), len(theta), chosen))
+        solved = rows if chosen is None else rows[chosen]
         try:
-            return oracle(rows, instances=instances, deterministic=self.noise.is_zero)
+            return oracle(solved, instances=instances, deterministic=self.noise.is_zero)
         except SolveError as error:
+            batch_rows = _batch_rows(len(rows), len(theta), chosen)
             failed = sorted({int(batch_rows[row]) for row in error.rows})
             error.add_note(f"Counted in rows of the batch, with all samples of a row as one: {failed}.")
             raise
@@ -261,9 +264,26 @@ def event_sum(tensor: Tensor, event_dim: int) -> Tensor:
     return tensor.flatten(tensor.ndim - event_dim).sum(-1) if event_dim else tensor
 
 
+def event_largest(tensor: Tensor, event_dim: int) -> Tensor:
+    """Return the largest absolute value over the last `event_dim` dimensions: NaN where one is NaN."""
+    sizes = tensor.abs()
+    return sizes.flatten(sizes.ndim - event_dim).amax(-1) if event_dim else sizes
+
+
+def undecided_rows(decisions: Tensor, event_dim: int) -> Tensor:
+    """Return which rows of decisions, (..., *event), are NaN: those without a decision."""
+    return event_sum(decisions, event_dim).isnan()
+
+
 def over_event(tensor: Tensor, event_dim: int) -> Tensor:
     """Append `event_dim` dimensions of size 1, so that one number per row meets its entries."""
     return tensor.reshape(*tensor.shape, *(1,) * event_dim)
+
+
+def _batch_rows(rows: int, num_samples: int, chosen: Tensor | None) -> Tensor:
+    """Return which row of the batch each solved row is a sample of."""
+    solved = torch.arange(rows) if chosen is None else chosen.cpu()
+    return solved // num_samples
 
 
 def _is_unsettled(noise: Noise) -> bool:

@@ -119,9 +119,8 @@ class Gumbel(AdditiveNoise):
         device: torch.device | str,
     ) -> Tensor:
         """Draw independent Gumbel(0, temperature) noise, as `Noise.draw` says."""
-        drawn = torch.empty(tuple(shape), dtype=_noise_dtype(dtype), device=device)
-        drawn.exponential_(generator=generator).clamp_(min=_SMALLEST_EXPONENTIAL)
-        return drawn.log_().mul_(-self.temperature)
+        drawn = _standard_exponential(shape, generator, dtype, device).clamp_(min=_SMALLEST_EXPONENTIAL)
+        return _log_in_place(drawn).mul_(-self.temperature)
 
 
 @final
@@ -295,8 +294,7 @@ class Exponential(AdditiveNoise):
         device: torch.device | str,
     ) -> Tensor:
         """Draw independent noise, as `Noise.draw` says."""
-        drawn = torch.empty(tuple(shape), dtype=_noise_dtype(dtype), device=device)
-        return drawn.exponential_(generator=generator).mul_(-self.temperature)
+        return _standard_exponential(shape, generator, dtype, device).mul_(-self.temperature)
 
 
 @final
@@ -374,6 +372,32 @@ def _standard_normal(
     return torch.empty(tuple(shape), dtype=_noise_dtype(dtype), device=device).normal_(generator=generator)
 
 
+def _standard_exponential(
+    shape: Sequence[int], generator: torch.Generator | None, dtype: torch.dtype, device: torch.device | str
+) -> Tensor:
+    drawn = torch.empty(tuple(shape), dtype=_noise_dtype(dtype), device=device)
+    if drawn.device.type != "cpu":
+        return drawn.exponential_(generator=generator)
+    array = drawn.numpy()
+    # Four times as fast as torch's own.
+    _numpy_generator(generator).standard_exponential(dtype=array.dtype.type, out=array)
+    return drawn
+
+
+def _log_in_place(tensor: Tensor) -> Tensor:
+    if tensor.device.type != "cpu":
+        return tensor.log_()
+    array = tensor.numpy()
+    np.log(array, out=array)  # six times as fast as torch's own
+    return tensor
+
+
+def _numpy_generator(generator: torch.Generator | None) -> np.random.Generator:
+    """Return a source of randomness for a CPU, seeded by a torch generator."""
+    seed = torch.randint(2**63 - 1, (), generator=generator, device="cpu")
+    return np.random.Generator(np.random.SFC64(int(seed)))
+
+
 def _standard_gammas(
     concentration: float, count: int, like: Tensor, generator: torch.Generator | None
 ) -> Iterator[Tensor]:
@@ -385,8 +409,7 @@ def _standard_gammas(
             yield torch._standard_gamma(concentrations, generator)  # pyright: ignore[reportPrivateUsage,reportPrivateImportUsage]
         return
     # On a CPU NumPy draws gammas three times as fast as torch, and this noise is nothing but gammas.
-    seed = torch.randint(2**63 - 1, (), generator=generator, device="cpu")
-    source = np.random.Generator(np.random.SFC64(int(seed)))
+    source = _numpy_generator(generator)
     gamma = torch.empty_like(like)
     array = gamma.numpy()
     for _ in range(count):

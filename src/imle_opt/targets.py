@@ -180,7 +180,7 @@ class Adaptive(Target, nn.Module):
         """Update n and alpha, in `train()` and where some row had a gradient."""
         if not self.training or not rows.any():
             return
-        changed = event_sum((difference.abs() > _SAME).to(difference.dtype), family.event_dim)
+        changed = event_sum(difference.abs().gt_(_SAME), family.event_dim)
         density = changed[rows].mean().to(self.running_density)
         self.running_density.mul_(self.decay).add_((1 - self.decay) * density)
         upward = (self.running_density < self.density).to(self.alpha)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from imle_opt._checks import check_choice, check_kind
-from imle_opt._perturbed import NoiseSource, PerturbedMAP, over_event
+from imle_opt._perturbed import NoiseSource, PerturbedMAP, event_largest, over_event, undecided_rows
 from imle_opt.families import MAPOracle
 from imle_opt.layers.layer import BatchReduction, Draw, Layer
 from imle_opt.noise import Noise, SumOfGamma
@@ -137,7 +137,9 @@ def imle_gradient(
     """
     family = perturbed.family
     rows, broken = _usable_rows(gradient, samples, family.event_dim)
-    gradient = torch.where(over_event(rows, family.event_dim), gradient, 0)
+    all_rows = bool(rows.all())
+    if not all_rows:
+        gradient = torch.where(over_event(rows, family.event_dim), gradient, 0)
     aim = target.aim(theta, gradient, family)
     after = _decisions(aim.theta, aim.decisions, theta, samples, rows, perturbed)
     if difference == "central":
@@ -147,21 +149,23 @@ def imle_gradient(
     else:
         differences = samples - after
     # NaN: rows without a decision, before or after.
-    differences = differences.nan_to_num(nan=0.0)
+    differences = differences.nan_to_num_(nan=0.0)
     target.observe(differences, rows, family)
     if scale == "1/strength":
         strength = torch.as_tensor(aim.strength, dtype=theta.dtype, device=theta.device)
         strength = torch.where(strength > 0, strength, 1).expand(rows.shape)
         differences = differences / over_event(strength, family.event_dim)
-    return torch.where(over_event(broken, family.event_dim), torch.nan, differences).mean(0)
+    if not all_rows:
+        differences = torch.where(over_event(broken, family.event_dim), torch.nan, differences)
+    return differences.mean(0)
 
 
 def _usable_rows(gradient: Tensor, samples: Tensor, event_dim: int) -> tuple[Tensor, Tensor]:
     """Return which (S, *batch) rows to compare, and which have a gradient that is not finite."""
-    gradients = gradient.flatten(gradient.ndim - event_dim)
-    solved = ~samples.isnan().flatten(samples.ndim - event_dim).any(-1)
-    finite = gradients.isfinite().all(-1)
-    return solved & finite & (gradients != 0).any(-1), solved & ~finite
+    largest = event_largest(gradient, event_dim)
+    solved = ~undecided_rows(samples, event_dim)
+    finite = largest.isfinite()
+    return solved & finite & (largest > 0), solved & ~finite
 
 
 def _decisions(
@@ -178,5 +182,5 @@ def _decisions(
         if known is None:
             raise InvalidInputError("The target's `aim` must give a theta or decisions; it gave neither.")
         return torch.where(over_event(rows, event_dim), known, samples)
-    moved = (goal != theta).flatten(goal.ndim - event_dim).any(-1)
+    moved = event_largest(goal - theta, event_dim) > 0
     return perturbed.decide_where(rows & moved, goal, otherwise=samples)
