@@ -49,6 +49,18 @@ def killed_once(costs):
     return cheapest(costs)
 
 
+def out_of_memory_once(costs):
+    if costs[0] == BAD and count("short") == 1:
+        np.ones(2**56)
+    return cheapest(costs)
+
+
+def out_of_memory_always(costs):
+    if costs[0] == BAD:
+        np.ones(2**56)
+    return cheapest(costs)
+
+
 def hangs_always(costs):
     if costs[0] == BAD:
         count("hung")
@@ -82,8 +94,13 @@ def raises_stubbornly(costs):
 
 def tells_modules(costs):
     """One entry per question: is torch loaded, is the script's module, does the thread limit hold?"""
-    single = all(os.environ[name] == "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"))
+    single = all(os.environ.get(f"{name}_NUM_THREADS") == "1" for name in ("OMP", "OPENBLAS"))
     return np.array([0.0, "torch" in sys.modules, "user_script" in sys.modules, single, os.getpid()])
+
+
+def tells_process_slowly(costs):
+    time.sleep(0.02)
+    return np.array([costs.argmin(), 0, 0, 0, os.getpid()])
 
 
 def make_solver():

@@ -210,10 +210,11 @@ def test_threads_where_the_lock_is_released_and_processes_elsewhere():
     ("options", "message"),
     [
         ({"workers": 0}, "workers"),
-        ({"backend": "ray"}, "backend"),
+        ({"backend": "dask"}, "'process', 'thread', 'ray'"),
         ({"chunk": 0}, "chunk"),
         ({"timeout": 0}, "timeout"),
         ({"timeout": 1, "backend": "thread"}, "cannot be killed"),
+        ({"address": "auto", "backend": "thread"}, "`address` is for backend='ray'"),
         ({"retries": -1}, "retries"),
     ],
 )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from imle_opt_solvers.instances import Instances
 from imle_opt_solvers.solution import FloatArray, Solution
 
-__all__ = ["Batch", "Chunk", "Solved", "Workers", "cut", "name_rows"]
+__all__ = ["Batch", "Chunk", "ChunkTime", "Solved", "Workers", "cut", "name_rows"]
 
 _PER_WORKER = 4
 """Chunks per worker: rows differ in difficulty, and the last chunk should not be waited for long."""
@@ -58,16 +58,43 @@ class Batch:
     chunks: tuple[Chunk, ...]
 
 
+class ChunkTime(NamedTuple):
+    """What a chunk took: `seconds` in the solver, `round_trip` from sending it to its answer."""
+
+    chunk: Chunk
+    seconds: float
+    round_trip: float
+
+
 @dataclass(frozen=True)
 class Solved:
-    """A solved batch, and the seconds that its workers spent in the solver, added up."""
+    """A solved batch.
+
+    Args:
+        solution: in the order of the rows.
+        times: of its chunks, in the order in which they were done.
+        copy_seconds: for copying costs to where workers read them, and decisions back.
+        hits: rows that a cache in a worker answered.
+    """
 
     solution: Solution
-    solver_seconds: float
+    times: tuple[ChunkTime, ...]
+    copy_seconds: float
+    hits: int = 0
+
+    @property
+    def solver_seconds(self) -> float:
+        """Seconds in the solver, added up over the workers."""
+        return sum(time.seconds for time in self.times)
+
+    @property
+    def transfer_seconds(self) -> float:
+        """Seconds on the way to the workers and back, added up over the chunks."""
+        return self.copy_seconds + sum(max(0.0, time.round_trip - time.seconds) for time in self.times)
 
 
 class Workers(Protocol):
-    """What a pool solves with: threads or processes."""
+    """What a pool solves with: threads, processes or actors."""
 
     @property
     def restarts(self) -> int:

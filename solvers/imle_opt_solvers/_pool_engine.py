@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, final
 
 from imle_opt_solvers._background import Background
-from imle_opt_solvers._chunks import Batch, Solved, Workers, cut
+from imle_opt_solvers._chunks import Batch, Chunk, ChunkTime, Solved, Workers, cut
 from imle_opt_solvers._pool_costs import PoolCosts
 from imle_opt_solvers.errors import InvalidInputError
 from imle_opt_solvers.instances import Instances
@@ -105,7 +105,8 @@ class PoolEngine:
         if inline:
             with self._inline_lock:
                 solution = self._solver.solve_rows(costs, instances, deterministic)
-            solved = Solved(solution, time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            solved = Solved(solution, (ChunkTime(Chunk(0, rows), seconds, seconds),), 0.0)
         else:
             solved = workers.run(Batch(costs, instances, deterministic, chunks))
         self._count(solved, time.perf_counter() - began, 0 if inline else min(self._size, len(chunks)))

@@ -6,13 +6,13 @@ import os
 import pickle
 import threading
 import time
-from collections import deque
 from multiprocessing.connection import wait
 from typing import final
 
 import numpy as np
 
-from imle_opt_solvers._chunks import Batch, Chunk, Solved, name_rows
+from imle_opt_solvers._chunks import Batch, Chunk, ChunkTime, Solved
+from imle_opt_solvers._job import Job
 from imle_opt_solvers._portable_pickle import dumps
 from imle_opt_solvers._shared import RowViews, SharedRows, anonymous_file
 from imle_opt_solvers._worker_messages import Done, Raised, Ready, Task
@@ -71,7 +71,7 @@ class ProcessWorkers:
         """Start the processes that are missing, all at once, and wait until all are ready."""
         with self._lock:
             self._fill()
-            nothing = _Job(Batch(np.empty((0, *self._shape)), None, True, ()))
+            nothing = Job(Batch(np.empty((0, *self._shape)), None, True, ()))
             while not all(worker.ready for worker in self._team):
                 self._listen(nothing)
                 self._fill()
@@ -85,15 +85,19 @@ class ProcessWorkers:
             Exception: what the solver raised, from the first chunk in the order of the rows.
         """
         with self._lock:
+            began = time.perf_counter()
             views = self._rows.reserve(len(batch.costs))
             views.costs[:] = batch.costs.reshape(views.costs.shape)
-            job = _Job(batch)
+            copied = time.perf_counter() - began
+            job = Job(batch, self._retries)
             try:
                 self._work_off(job, views)
             except BaseException:
                 self._drop_busy()
                 raise
-            return Solved(views.read(self._shape), job.seconds)
+            began = time.perf_counter()
+            solution = views.read(self._shape)
+            return Solved(solution, tuple(job.times), copied + time.perf_counter() - began)
 
     def close(self) -> None:
         """End the processes: idle ones by themselves, busy ones at once."""
@@ -128,7 +132,7 @@ class ProcessWorkers:
         if self._closed:
             raise InvalidInputError("The pool was closed while it was solving a batch.")
 
-    def _work_off(self, job: _Job, views: RowViews) -> None:
+    def _work_off(self, job: Job, views: RowViews) -> None:
         while job.pending or any(worker.chunk for worker in self._team):
             self._check_open()
             self._fill()
@@ -138,19 +142,19 @@ class ProcessWorkers:
             self._listen(job)
         for chunk in job.given_up:
             views.fail(chunk.rows)
-        if job.raised:
-            raise job.first_exception()
+        job.check()
 
-    def _hand_out(self, worker: WorkerProcess, job: _Job) -> None:
-        message = job.message(job.pending[0])
+    def _hand_out(self, worker: WorkerProcess, job: Job) -> None:
+        message = _message(job.batch, job.pending[0])
         chunk = worker.chunk = job.pending.popleft()
+        worker.sent = time.perf_counter()
         worker.deadline = time.monotonic() + self._timeout * (chunk.stop - chunk.start)
         try:
             worker.connection.send_bytes(message)
         except OSError:
             self._lose(worker, job)
 
-    def _listen(self, job: _Job) -> None:
+    def _listen(self, job: Job) -> None:
         """Wait for the next message, loss or deadline."""
         speakers = {each.connection: each for each in self._team if each.chunk is not None or not each.ready}
         first = min((each.deadline for each in speakers.values()), default=0.0)
@@ -165,7 +169,7 @@ class ProcessWorkers:
             if now > worker.deadline or worker.has_ended():
                 self._lose(worker, job)
 
-    def _hear(self, worker: WorkerProcess, job: _Job) -> None:
+    def _hear(self, worker: WorkerProcess, job: Job) -> None:
         try:
             message = worker.connection.recv()
         except (EOFError, OSError):
@@ -176,11 +180,11 @@ class ProcessWorkers:
         elif worker.chunk is None and isinstance(message, Raised):
             self._remove(worker)
             raise pickle.loads(message.exception)
-        else:
-            job.finish(worker.chunk, message)
+        elif worker.chunk is not None:
+            _conclude(job, worker.chunk, message, time.perf_counter() - worker.sent)
             worker.chunk = None
 
-    def _lose(self, worker: WorkerProcess, job: _Job) -> None:
+    def _lose(self, worker: WorkerProcess, job: Job) -> None:
         """Kill a worker that is dead or late, and see to its rows; another one takes its place."""
         self._remove(worker)
         self._check_open()
@@ -193,7 +197,7 @@ class ProcessWorkers:
                     f"wrote to the standard error stream says why; memory that runs out is a common reason."
                 )
         if worker.chunk is not None:
-            job.lose(worker.chunk, self._retries)
+            job.lost(worker.chunk)
 
     def _drop_busy(self) -> None:
         """Kill the workers of a batch that is given up: nobody waits for their answers."""
@@ -206,46 +210,17 @@ class ProcessWorkers:
         worker.release()
 
 
-@final
-class _Job:
-    """One batch on its way through the workers."""
+def _conclude(job: Job, chunk: Chunk, message: Done | Raised, round_trip: float) -> None:
+    if isinstance(message, Raised):
+        job.raised(chunk, message.exception)
+    else:
+        job.solved(ChunkTime(chunk, message.seconds, round_trip))
 
-    def __init__(self, batch: Batch) -> None:
-        self.batch = batch
-        self.pending = deque(batch.chunks)
-        self.given_up: list[Chunk] = []
-        self.raised: list[tuple[Chunk, bytes]] = []
-        self.seconds = 0.0
 
-    def message(self, chunk: Chunk) -> bytes:
-        """Return the task of one chunk, pickled."""
-        given = self.batch.instances
-        instances = None if given is None else take_rows(given, chunk.rows)
-        task = Task(len(self.batch.costs), chunk.start, chunk.stop, self.batch.deterministic, instances)
-        if instances is None:
-            return pickle.dumps(task)
-        return dumps(task, "An entry of `instances`", "Or use backend='thread'.")
-
-    def finish(self, chunk: Chunk | None, message: object) -> None:
-        """Take note of an answer; after an exception nothing more is handed out."""
-        if chunk is not None and isinstance(message, Raised):
-            self.raised.append((chunk, message.exception))
-            self.pending.clear()
-        elif isinstance(message, Done):
-            self.seconds += message.seconds
-
-    def lose(self, chunk: Chunk, retries: int) -> None:
-        """Have the rows of a lost worker solved again, or give them up."""
-        if self.raised:
-            return
-        if chunk.lost >= retries:
-            self.given_up.append(chunk)
-        else:
-            self.pending.extendleft(reversed(chunk.singly()))
-
-    def first_exception(self) -> BaseException:
-        """Return the exception of the first chunk in the order of the rows."""
-        chunk, pickled = min(self.raised, key=lambda each: each[0].start)
-        error: BaseException = pickle.loads(pickled)
-        name_rows(error, chunk)
-        return error
+def _message(batch: Batch, chunk: Chunk) -> bytes:
+    """Return the task of one chunk, pickled."""
+    instances = None if batch.instances is None else take_rows(batch.instances, chunk.rows)
+    task = Task(len(batch.costs), chunk.start, chunk.stop, batch.deterministic, instances)
+    if instances is None:
+        return pickle.dumps(task)
+    return dumps(task, "An entry of `instances`", "Or use backend='thread'.")

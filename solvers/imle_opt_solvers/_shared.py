@@ -1,10 +1,11 @@
-"""The rows of a batch in memory that a pool and its worker processes share.
+"""The rows of a batch, in memory that a pool and its worker processes share.
 
-The memory is an anonymous file: it has no name, so that nothing is left behind however its processes end.
+That memory is an anonymous file: it has no name, so that nothing is left behind however its processes end.
 """
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import tempfile
@@ -38,7 +39,7 @@ def anonymous_file() -> int:
 
 @dataclass(frozen=True)
 class RowViews:
-    """One batch in shared memory.
+    """One batch, with room for its answers.
 
     Args:
         costs: (B, width).
@@ -53,6 +54,14 @@ class RowViews:
     objectives: FloatArray
     gaps: FloatArray
     statuses: NDArray[np.uint8]
+
+    @classmethod
+    def over(cls, costs: FloatArray) -> Self:
+        """Make room for the answers to a batch, in this process alone."""
+        rows = len(costs)
+        flat = costs.reshape(rows, math.prod(costs.shape[1:]))
+        answers = np.empty_like(flat), np.empty(rows), np.empty(rows), np.empty(rows, dtype=np.uint8)
+        return cls(flat, *answers)
 
     def write(self, rows: slice, solution: Solution) -> None:
         """Store the solution of some rows."""

@@ -8,7 +8,7 @@ from typing import final
 
 import numpy as np
 
-from imle_opt_solvers._chunks import Batch, Chunk, Solved, name_rows
+from imle_opt_solvers._chunks import Batch, Chunk, ChunkTime, Solved, name_rows
 from imle_opt_solvers.errors import InvalidInputError
 from imle_opt_solvers.instances import take_rows
 from imle_opt_solvers.solution import Solution
@@ -37,27 +37,31 @@ class ThreadWorkers:
 
     def run(self, batch: Batch) -> Solved:
         """Solve a batch; an exception is that of the first chunk in the order of the rows."""
-        futures = [self._threads.submit(self._solve, batch, chunk) for chunk in batch.chunks]
+        begun = [(chunk, self._threads.submit(self._solve, batch, chunk)) for chunk in batch.chunks]
+        begun.sort(key=lambda each: each[0].start)
         try:
-            parts = [_result_of(future, chunk) for future, chunk in zip(futures, batch.chunks, strict=True)]
+            parts = [_result_of(future, chunk) for chunk, future in begun]
         except BaseException:
-            for future in futures:
+            for _, future in begun:
                 future.cancel()
             raise
-        return Solved(_joined([part for part, _ in parts]), sum(seconds for _, seconds in parts))
+        began = time.perf_counter()
+        solution = _joined([part for part, _ in parts])
+        return Solved(solution, tuple(taken for _, taken in parts), time.perf_counter() - began)
 
     def close(self) -> None:
         """Let the threads end after the chunks that they are solving."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _solve(self, batch: Batch, chunk: Chunk) -> tuple[Solution, float]:
+    def _solve(self, batch: Batch, chunk: Chunk) -> tuple[Solution, ChunkTime]:
         instances = None if batch.instances is None else take_rows(batch.instances, chunk.rows)
         began = time.perf_counter()
         solution = self._solver.solve_rows(batch.costs[chunk.rows], instances, batch.deterministic)
-        return solution, time.perf_counter() - began
+        seconds = time.perf_counter() - began
+        return solution, ChunkTime(chunk, seconds, seconds)
 
 
-def _result_of(future: Future[tuple[Solution, float]], chunk: Chunk) -> tuple[Solution, float]:
+def _result_of(future: Future[tuple[Solution, ChunkTime]], chunk: Chunk) -> tuple[Solution, ChunkTime]:
     try:
         return future.result()
     except CancelledError:

@@ -34,6 +34,7 @@ class WorkerProcess:
         connection: for messages.
         ready: it has loaded its solver.
         chunk: what it is solving.
+        sent: when it was given the chunk, on the performance clock.
         deadline: when to give it up, on the monotonic clock.
 
     It leads a process group of its own: Ctrl-C in the terminal does not reach it, and what it starts (a
@@ -59,6 +60,7 @@ class WorkerProcess:
         self._killed = False
         self.ready = False
         self.chunk: Chunk | None = None
+        self.sent = 0.0
         self.deadline = float("inf")
 
     @property
