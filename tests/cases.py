@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cases_combinatorial
 import cases_cvxpy
 import cases_files
 import cases_graphs
@@ -17,5 +18,6 @@ SOLVER_CASES = (
     *cases_cvxpy.CASES,
     *cases_files.CASES,
     *cases_graphs.CASES,
+    *cases_combinatorial.CASES,
     *cases_pool.CASES,
 )

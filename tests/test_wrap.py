@@ -51,7 +51,7 @@ def test_every_kind_of_model_on_every_engine(wrapped, engine):
     costs = np.random.default_rng(0).integers(0, 50, size=(2, 3, 3)).astype(float)
     expected = [optimum_of(models.assignment)(row) for row in costs]
     np.testing.assert_allclose(solver.solve(costs).objectives, expected)
-    prefix = {"auto": "highs", "highs": "highs", "native": "native:"}[engine]
+    prefix = {"auto": "kernel:assignment", "highs": "highs", "native": "native:"}[engine]
     assert solver.traits.engine.startswith(prefix)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -61,3 +63,34 @@ def check_finite(array: FloatArray, name: str, row_rank: int) -> None:
 
 def _index(index: tuple[int, ...]) -> str:
     return str(index[0]) if len(index) == 1 else str(index)
+
+
+def check_option(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    """Refuse an option that does not exist."""
+    if value not in allowed:
+        options = ", ".join(repr(str(option)) for option in allowed)
+        raise InvalidInputError(f"`{name}` must be one of {options}, not {value!r}.")
+
+
+def refuse_overflow(costs: FloatArray, largest_decision: float = 1.0) -> None:
+    """Refuse finite costs (B, m) whose sums, with decisions up to `largest_decision`, may not be finite."""
+    largest = float(np.abs(costs).max(initial=0.0))
+    if largest > np.finfo(np.float64).max / ((2 * costs.shape[1] + 2) * largest_decision):
+        raise InvalidInputError(
+            f"`costs` are too large to be added up (up to {largest:.3g}): scale them down."
+        )
+
+
+def check_shape(name: str, shape: Any) -> tuple[int, ...]:
+    """Return the shape of one row of costs, given as a whole number or as several.
+
+    Raises:
+        InvalidInputError: something else, or an extent below 1.
+    """
+    extents = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
+    whole = [isinstance(each, (int, np.integer)) and not isinstance(each, bool) for each in extents]
+    if not extents or not all(whole) or min(extents) < 1:
+        raise InvalidInputError(
+            f"`{name}` must be a whole number, at least 1, or a tuple of such, not {shape!r}."
+        )
+    return tuple(int(each) for each in extents)

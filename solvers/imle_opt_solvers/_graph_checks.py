@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Literal, TypeAlias
 
-import numpy as np
-
 from imle_opt_solvers.errors import InvalidInputError, ModelError
 from imle_opt_solvers.graph import is_networkx
 from imle_opt_solvers.solution import FloatArray
@@ -14,20 +12,11 @@ from imle_opt_solvers.solution import FloatArray
 __all__ = [
     "GraphEngine",
     "check_num_costs",
-    "check_option",
     "costs_shape",
     "read_graph_costs",
-    "refuse_overflow",
 ]
 
 GraphEngine: TypeAlias = Literal["auto", "kernel", "native"]
-
-
-def check_option(name: str, value: object, allowed: tuple[str, ...]) -> None:
-    """Refuse an option that does not exist."""
-    if value not in allowed:
-        options = ", ".join(repr(str(option)) for option in allowed)
-        raise InvalidInputError(f"`{name}` must be one of {options}, not {value!r}.")
 
 
 def costs_shape(num_costs: int, shape: int | tuple[int, ...] | None, what: str) -> tuple[int, ...]:
@@ -48,15 +37,6 @@ def check_num_costs(found: int, shape: tuple[int, ...], what: str, row: int) -> 
         raise InvalidInputError(
             f"`instances['graph']`, row {row}: the graph has {found} {what}; every graph must have "
             f"{math.prod(shape)}, as many as there are costs."
-        )
-
-
-def refuse_overflow(costs: FloatArray) -> None:
-    """Refuse finite costs (B, m) whose sums may not be finite."""
-    largest = float(np.abs(costs).max(initial=0.0))
-    if largest > np.finfo(np.float64).max / (2 * costs.shape[1] + 2):
-        raise InvalidInputError(
-            f"`costs` are too large to be added up (up to {largest:.3g}): scale them down."
         )
 
 

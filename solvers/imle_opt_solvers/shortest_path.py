@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
 from typing import Literal, TypeAlias, final, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from imle_opt_solvers._checks import check_option, refuse_overflow
 from imle_opt_solvers._graph_checks import (
     GraphEngine,
     check_num_costs,
-    check_option,
     costs_shape,
     read_graph_costs,
-    refuse_overflow,
 )
 from imle_opt_solvers._graph_rows import group_by_graph, node_index, node_indices
+from imle_opt_solvers._path_rows import PathTask, cheapest_paths, has_negative
 from imle_opt_solvers.arcs import FOUND, NEGATIVE_CYCLE, NO_PATH, CostsOn, PathRegion, compile_region
 from imle_opt_solvers.errors import InvalidInputError, ModelError
 from imle_opt_solvers.graph import as_graph
@@ -165,26 +164,26 @@ class ShortestPath(Solver):
                 f"missing edges, or choose other ends."
             )
 
-    def _tasks(self, instances: Instances, rows: int) -> list[_Task]:
-        tasks: list[_Task] = []
+    def _tasks(self, instances: Instances, rows: int) -> list[PathTask]:
+        tasks: list[PathTask] = []
         for graph, group in group_by_graph(instances.get("graph"), self.graph, rows):
             region = self._region if graph is self.graph else compile_region(graph, self.costs_on)
             check_num_costs(region.num_costs, self.shape, self.costs_on, int(group[0]))
             sources = node_indices(instances.get("source"), self.source, graph, group, "source")
             targets = node_indices(instances.get("target"), self.target, graph, group, "target")
-            tasks.append(_Task(region, group, sources, targets))
+            tasks.append(PathTask(region, group, sources, targets))
         return tasks
 
-    def _usable(self, costs: FloatArray, task: _Task) -> tuple[FloatArray, BoolArray]:
+    def _usable(self, costs: FloatArray, task: PathTask) -> tuple[FloatArray, BoolArray]:
         """Return the costs (R, m) that the engine may see, and which rows they are biased in."""
-        signed = _has_negative(costs)
+        signed = has_negative(costs)
         if task.region.order is not None or self.negative == "bellman-ford" or not signed.any():
             return costs, np.zeros_like(signed)
         if self.negative == "clip":
             return np.maximum(costs, 0.0), signed
         raise InvalidInputError(self._negative_message(costs, task))
 
-    def _negative_message(self, costs: FloatArray, task: _Task) -> str:
+    def _negative_message(self, costs: FloatArray, task: PathTask) -> str:
         negative = np.argwhere(costs < 0)
         row, entry = negative[0].tolist()
         graph = task.region.graph
@@ -199,44 +198,12 @@ class ShortestPath(Solver):
             f"cycles takes costs of any sign."
         )
 
-    def _run(self, costs: FloatArray, task: _Task) -> tuple[FloatArray, IntArray]:
+    def _run(self, costs: FloatArray, task: PathTask) -> tuple[FloatArray, IntArray]:
         if self.engine == "native":
             from imle_opt_solvers.adapters.networkx_graph import solve_paths
 
             return solve_paths(costs, task.region, task.sources, task.targets)
-        return _run_kernels(costs, task)
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class _Task:
-    """Rows of a batch that share a graph: their numbers, sources and targets, each (R,)."""
-
-    region: PathRegion
-    rows: IntArray
-    sources: IntArray
-    targets: IntArray
-
-
-def _run_kernels(costs: FloatArray, task: _Task) -> tuple[FloatArray, IntArray]:
-    """Run the fastest kernel that is exact for each row of `costs` (R, m)."""
-    from imle_opt_solvers.kernels import shortest_path as kernels
-
-    region, on_vertices = task.region, task.region.on_vertices
-    if region.order is not None:
-        return kernels.acyclic(costs, region.arcs, region.order, task.sources, task.targets, on_vertices)
-    signed = _has_negative(costs)
-    decisions, codes = np.empty(costs.shape), np.empty(len(costs), dtype=np.int64)
-    for rows, kernel in ((~signed, kernels.dijkstra), (signed, kernels.bellman_ford)):
-        if rows.any():
-            decisions[rows], codes[rows] = kernel(
-                costs[rows], region.arcs, task.sources[rows], task.targets[rows], on_vertices
-            )
-    return decisions, codes
-
-
-def _has_negative(costs: FloatArray) -> BoolArray:
-    return np.asarray((costs < 0).any(axis=1))
+        return cheapest_paths(costs, task)
 
 
 def _traits(region: PathRegion, negative: NegativeCosts, engine: GraphEngine) -> Traits:

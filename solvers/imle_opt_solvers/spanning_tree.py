@@ -8,13 +8,12 @@ from typing import Literal, final, get_args
 
 import numpy as np
 
+from imle_opt_solvers._checks import check_option, refuse_overflow
 from imle_opt_solvers._graph_checks import (
     GraphEngine,
     check_num_costs,
-    check_option,
     costs_shape,
     read_graph_costs,
-    refuse_overflow,
 )
 from imle_opt_solvers._graph_rows import group_by_graph
 from imle_opt_solvers.arcs import Arcs, compile_region

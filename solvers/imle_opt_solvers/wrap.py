@@ -113,8 +113,9 @@ def wrap(
             carry an objective coefficient, in the order that the adapter's page gives. The others keep the
             coefficients that they have, and count in the objective. Not for cvxpy, nor for functions.
         engine: `"highs"` turns the model into arrays once and drives HiGHS in process; `"native"` keeps the
-            package's own solver, `"native:scip"` the named one of its solvers; `"auto"` is HiGHS where arrays
-            can hold the model, and native otherwise.
+            package's own solver, `"native:scip"` the named one of its solvers; `"auto"` takes arrays where
+            they can hold the model, a compiled kernel where the arrays are a problem that has one (a path
+            through a network, an assignment, a knapsack, k of n) and HiGHS elsewhere, and else native.
         limits: when to stop, per row; None: never before a proven optimum.
         on_failure: what `solve` does with rows that have no proven optimum; see `Solver`.
         shape: for a function: the shape of one row of costs.
@@ -144,7 +145,7 @@ def wrap(
     _refuse_options(kind.label, shape=shape, sense=sense)
     if not engine.startswith("native"):
         try:
-            return _highs_solver(_read(kind, model, variables), limits, on_failure)
+            return _linear_solver(_read(kind, model, variables), engine, limits, on_failure)
         except UnsupportedModelError:
             if engine == "highs":
                 raise
@@ -189,11 +190,14 @@ def _inside(module: str, package: str) -> bool:
     return module == package or module.startswith(f"{package}.")
 
 
-def _highs_solver(model: LinearModel, limits: Limits | None, on_failure: OnFailure) -> Solver:
+def _linear_solver(model: LinearModel, engine: str, limits: Limits | None, on_failure: OnFailure) -> Solver:
     # HiGHS loads with the first model that it solves.
     from imle_opt_solvers.engines.highs import HighsSolver
+    from imle_opt_solvers.structured_solver import linear_solver
 
-    return HighsSolver(model, limits=limits, on_failure=on_failure)
+    if engine == "highs":
+        return HighsSolver(model, limits=limits, on_failure=on_failure)
+    return linear_solver(model, limits, on_failure)
 
 
 def _function_solver(

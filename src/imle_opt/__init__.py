@@ -14,15 +14,19 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "imle_opt_solvers": (
+        "Assignment",
         "CachedSolver",
         "CostDomain",
         "FunctionSolver",
         "ImleOptError",
         "InvalidInputError",
+        "Knapsack",
         "Limits",
         "MissingCapabilityError",
         "MissingDependencyError",
         "ModelError",
+        "OneHot",
+        "Ranking",
         "RegretError",
         "Sense",
         "ShortestPath",
@@ -32,6 +36,7 @@ _HOMES = {
         "SolverPool",
         "SpanningTree",
         "Status",
+        "TopK",
         "Traits",
         "UnsupportedModelError",
         "wrap",

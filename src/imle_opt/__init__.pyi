@@ -38,15 +38,19 @@ from imle_opt.training import FitResult as FitResult
 from imle_opt.training import ValidationRegret as ValidationRegret
 from imle_opt.training import fit as fit
 from imle_opt.training import predict_costs as predict_costs
+from imle_opt_solvers import Assignment as Assignment
 from imle_opt_solvers import CachedSolver as CachedSolver
 from imle_opt_solvers import CostDomain as CostDomain
 from imle_opt_solvers import FunctionSolver as FunctionSolver
 from imle_opt_solvers import ImleOptError as ImleOptError
 from imle_opt_solvers import InvalidInputError as InvalidInputError
+from imle_opt_solvers import Knapsack as Knapsack
 from imle_opt_solvers import Limits as Limits
 from imle_opt_solvers import MissingCapabilityError as MissingCapabilityError
 from imle_opt_solvers import MissingDependencyError as MissingDependencyError
 from imle_opt_solvers import ModelError as ModelError
+from imle_opt_solvers import OneHot as OneHot
+from imle_opt_solvers import Ranking as Ranking
 from imle_opt_solvers import RegretError as RegretError
 from imle_opt_solvers import Sense as Sense
 from imle_opt_solvers import ShortestPath as ShortestPath
@@ -56,6 +60,7 @@ from imle_opt_solvers import Solver as Solver
 from imle_opt_solvers import SolverPool as SolverPool
 from imle_opt_solvers import SpanningTree as SpanningTree
 from imle_opt_solvers import Status as Status
+from imle_opt_solvers import TopK as TopK
 from imle_opt_solvers import Traits as Traits
 from imle_opt_solvers import UnsupportedModelError as UnsupportedModelError
 from imle_opt_solvers import wrap as wrap

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from imle_opt_solvers.arcs import FOUND, NEGATIVE_CYCLE, NO_PATH, Arcs
 from imle_opt_solvers.kernels._compile import compiled
+from imle_opt_solvers.kernels._heap import pop, push
 
-__all__ = ["acyclic", "bellman_ford", "dijkstra"]
+__all__ = ["acyclic", "bellman_ford", "dijkstra", "negative_cycles"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -23,48 +24,6 @@ BoolArray = NDArray[np.bool_]
 
 _ROUNDING = 4.0 * 2.0**-52
 """Per arc and relative to the sum of absolute costs: a cycle nearer to zero than this counts as zero."""
-
-
-@compiled
-def _push(keys: FloatArray, nodes: IntArray, size: int, key: float, node: int) -> int:
-    """Put (key, node) on the binary heap of `size` items; return the new size."""
-    slot = size
-    while slot > 0:
-        parent = (slot - 1) >> 1
-        if keys[parent] < key or (keys[parent] == key and nodes[parent] <= node):
-            break
-        keys[slot] = keys[parent]
-        nodes[slot] = nodes[parent]
-        slot = parent
-    keys[slot] = key
-    nodes[slot] = node
-    return size + 1
-
-
-@compiled
-def _pop(keys: FloatArray, nodes: IntArray, size: int) -> int:
-    """Take the smallest item off the heap (the caller has read it at 0); return the new size."""
-    size -= 1
-    key = keys[size]
-    node = nodes[size]
-    slot = 0
-    while True:
-        child = 2 * slot + 1
-        if child >= size:
-            break
-        right = child + 1
-        if right < size and (
-            keys[right] < keys[child] or (keys[right] == keys[child] and nodes[right] < nodes[child])
-        ):
-            child = right
-        if key < keys[child] or (key == keys[child] and node <= nodes[child]):
-            break
-        keys[slot] = keys[child]
-        nodes[slot] = nodes[child]
-        slot = child
-    keys[slot] = key
-    nodes[slot] = node
-    return size
 
 
 @compiled
@@ -101,10 +60,10 @@ def dijkstra(
         distances[:] = np.inf
         settled[:] = False
         distances[source] = 0.0
-        size = _push(keys, nodes, 0, 0.0, source)
+        size = push(keys, nodes, 0, 0.0, source)
         while size > 0 and not settled[target]:
             node = nodes[0]
-            size = _pop(keys, nodes, size)
+            size = pop(keys, nodes, size)
             if settled[node]:
                 continue
             settled[node] = True
@@ -114,7 +73,7 @@ def dijkstra(
                 if distance < distances[head]:
                     distances[head] = distance
                     arrivals[head] = arc
-                    size = _push(keys, nodes, size, distance, head)
+                    size = push(keys, nodes, size, distance, head)
         if settled[target]:
             _mark(decisions[row], arrivals, arcs, source, target, on_vertices)
         else:
@@ -253,3 +212,30 @@ def bellman_ford(
         elif codes[row] == FOUND:
             _mark(decisions[row], arrivals, arcs, source, target, on_vertices)
     return decisions, codes
+
+
+@compiled
+def negative_cycles(costs: FloatArray, arcs: Arcs) -> BoolArray:
+    """Return which rows (B,) have a cycle of negative cost anywhere; one within rounding of zero may count.
+
+    Potentials fall along the arcs until none can fall further, which they do within n rounds unless there is
+    such a cycle.
+    """
+    rows = costs.shape[0]
+    num_nodes = arcs.starts.size - 1
+    found = np.zeros(rows, dtype=np.bool_)
+    potentials = np.empty(num_nodes)
+    for row in range(rows):
+        potentials[:] = 0.0
+        changed = True
+        passes = 0
+        while changed and passes <= num_nodes:
+            changed = False
+            passes += 1
+            for arc in range(arcs.heads.size):
+                potential = potentials[arcs.tails[arc]] + costs[row, arcs.entries[arc]]
+                if potential < potentials[arcs.heads[arc]]:
+                    potentials[arcs.heads[arc]] = potential
+                    changed = True
+        found[row] = changed
+    return found

@@ -1,0 +1,134 @@
+"""Cheapest paths: one unit of flow from a source to a target.
+
+The rows say that what leaves a node is what enters it, with one unit more at the source and less at the
+target; a row may be multiplied by -1, and one may be missing. The flow may take every arc in full. So a
+cheapest flow is a cheapest path, unless a cycle of negative cost is worth going round: such rows of a batch
+are left to the linear engine, which then has flow on cycles too, or no bound.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imle_opt_solvers._checks import refuse_overflow
+from imle_opt_solvers._path_rows import PathTask, cheapest_paths
+from imle_opt_solvers.arcs import FOUND, PathRegion, compile_region
+from imle_opt_solvers.graph import Graph
+from imle_opt_solvers.linear_instances import RowBounds
+from imle_opt_solvers.linear_model import LinearModel
+from imle_opt_solvers.solution import FloatArray
+from imle_opt_solvers.structures._incidence import Incidence, read_incidence
+from imle_opt_solvers.structures.structure import Answer
+
+__all__ = ["Network", "recognise_network"]
+
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A model whose answer is a cheapest path.
+
+    Args:
+        model: the model.
+        incidence: its arcs.
+        region: the same, made ready for the kernels; every column is an arc.
+    """
+
+    model: LinearModel
+    incidence: Incidence
+    region: PathRegion
+
+    @property
+    def engine(self) -> str:
+        """What runs."""
+        return f"kernel:{'dijkstra' if self.region.order is None else 'dag'}"
+
+    def solve(self, costs: FloatArray, bounds: RowBounds | None) -> Answer:
+        """Find the path of every row that has one and is free of negative cycles."""
+        refuse_overflow(costs)
+        values, proven = np.full(costs.shape, np.nan), np.zeros(len(costs), dtype=np.bool_)
+        ends = self._ends(bounds, len(costs))
+        costs, usable = self._open(costs, bounds)
+        rows = np.flatnonzero(usable & ends.valid & ~self._has_negative_cycle(costs))
+        task = PathTask(self.region, rows, ends.sources[rows], ends.targets[rows])
+        if rows.size:
+            values[rows], codes = cheapest_paths(costs[rows], task)
+            proven[rows] = codes == FOUND
+        values[~proven] = np.nan
+        return Answer(values, proven)
+
+    def _ends(self, bounds: RowBounds | None, rows: int) -> _Ends:
+        if bounds is None or bounds.row_lower is None or bounds.row_upper is None:
+            ends = _ends_of(self.incidence.demands(self.model.row_lower[None]))
+            own = np.zeros(rows, dtype=np.int64)
+            return _Ends(ends.valid[own], ends.sources[own], ends.targets[own])
+        ends = _ends_of(self.incidence.demands(bounds.row_lower))
+        equal = (bounds.row_lower == bounds.row_upper).all(axis=1)
+        return _Ends(ends.valid & equal, ends.sources, ends.targets)
+
+    def _open(self, costs: FloatArray, bounds: RowBounds | None) -> tuple[FloatArray, BoolArray]:
+        """Return the costs with closed arcs at infinity, and the rows (B,) with bounds that a path meets."""
+        usable = np.ones(len(costs), dtype=np.bool_)
+        lower = None if bounds is None else bounds.column_lower
+        upper = (
+            self.model.column_upper if bounds is None or bounds.column_upper is None else bounds.column_upper
+        )
+        if lower is not None:
+            usable &= (lower == 0).all(axis=1)
+        usable &= ((upper >= 1) | (upper == 0)).all(axis=-1)
+        return (np.where(upper == 0, np.inf, costs) if (upper == 0).any() else costs), usable
+
+    def _has_negative_cycle(self, costs: FloatArray) -> BoolArray:
+        found = np.zeros(len(costs), dtype=np.bool_)
+        signed = np.flatnonzero((costs < 0).any(axis=1))
+        if self.region.order is None and signed.size:
+            from imle_opt_solvers.kernels.shortest_path import negative_cycles
+
+            found[signed] = negative_cycles(costs[signed], self.region.arcs)
+        return found
+
+
+@final
+@dataclass(frozen=True)
+class _Ends:
+    """Where paths begin and end: (B,) each; `valid` where there is one of either."""
+
+    valid: BoolArray
+    sources: IntArray
+    targets: IntArray
+
+
+def _ends_of(demands: FloatArray) -> _Ends:
+    """Read the ends off demands (B, nodes): 1 at the source, -1 at the target, 0 elsewhere."""
+    sources, targets = demands == 1, demands == -1
+    valid = (sources.sum(axis=1) == 1) & (targets.sum(axis=1) == 1) & ((demands != 0).sum(axis=1) == 2)
+    return _Ends(valid, sources.argmax(axis=1), targets.argmax(axis=1))
+
+
+def recognise_network(model: LinearModel) -> Network | None:
+    """Return the model's structure where its rows conserve one unit of flow, and there is a way for it."""
+    upper = model.column_upper
+    if (model.row_lower != model.row_upper).any() or (model.column_lower != 0).any():
+        return None
+    if ((upper < 1) & (upper != 0)).any():
+        return None
+    incidence = read_incidence(model)
+    if incidence is None:
+        return None
+    ends = _ends_of(incidence.demands(model.row_lower[None]))
+    if not ends.valid[0]:
+        return None
+    nodes = tuple(range(model.num_rows + 1))
+    graph = Graph(nodes, incidence.tails, incidence.heads, directed=True)
+    region = compile_region(graph, "edges")
+    usable = Graph(nodes, incidence.tails[upper > 0], incidence.heads[upper > 0], directed=True)
+    if not compile_region(usable, "edges").has_path(int(ends.sources[0]), int(ends.targets[0])):
+        return None
+    return Network(model, incidence, region)
