@@ -62,6 +62,7 @@ SURFACE = {
     "Sense",
     "ShortestPath",
     "Solution",
+    "SolutionPool",
     "SolveError",
     "Solver",
     "SolverPool",

@@ -16,6 +16,7 @@ from imle_opt.families import DeviceGridPath as DeviceGridPath
 from imle_opt.families import DeviceRanking as DeviceRanking
 from imle_opt.families import KSubset as KSubset
 from imle_opt.families import Polytope as Polytope
+from imle_opt.families import SolutionPool as SolutionPool
 from imle_opt.layers import IMLE as IMLE
 from imle_opt.layers import BlackBox as BlackBox
 from imle_opt.layers import StraightThrough as StraightThrough

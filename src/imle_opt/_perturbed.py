@@ -256,7 +256,8 @@ def theta_of(costs: Tensor, family: MAPOracle, name: str = "costs") -> Tensor:
 
 def event_shape(family: MAPOracle) -> tuple[int, ...] | None:
     """Return the shape of one decision, where the family has only one."""
-    return family.solver.shape if isinstance(family, Polytope) else None
+    shape: tuple[int, ...] | None = getattr(family, "shape", None)
+    return shape
 
 
 def event_sum(tensor: Tensor, event_dim: int) -> Tensor:

@@ -8,6 +8,7 @@ from imle_opt.families.device_ranking import DeviceRanking
 from imle_opt.families.ksubset import KSubset
 from imle_opt.families.polytope import Polytope, as_family
 from imle_opt.families.protocols import Enumerable, ExactSampler, FixedPart, MAPOracle, Marginals, require
+from imle_opt.families.solution_pool import SolutionPool
 
 __all__ = [
     "Categorical",
@@ -20,6 +21,7 @@ __all__ = [
     "MAPOracle",
     "Marginals",
     "Polytope",
+    "SolutionPool",
     "as_family",
     "require",
 ]

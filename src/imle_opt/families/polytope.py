@@ -36,6 +36,11 @@ class Polytope:
         self.event_dim = len(solver.shape)
         self.sign = solver.sense.sign
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one decision."""
+        return self.solver.shape
+
     def map(self, theta: Tensor, *, instances: Instances | None = None, deterministic: bool = True) -> Tensor:
         """Return `argmax over z in C of <z, theta>`, by one solve per row.
 
