@@ -19,9 +19,12 @@ from imle_opt.families import Polytope as Polytope
 from imle_opt.families import SolutionPool as SolutionPool
 from imle_opt.layers import IMLE as IMLE
 from imle_opt.layers import BlackBox as BlackBox
+from imle_opt.layers import RegularizedFrankWolfe as RegularizedFrankWolfe
+from imle_opt.layers import SparseMAP as SparseMAP
 from imle_opt.layers import StraightThrough as StraightThrough
 from imle_opt.losses import DirectionalGradient as DirectionalGradient
 from imle_opt.losses import ExplicitMLE as ExplicitMLE
+from imle_opt.losses import FenchelYoung as FenchelYoung
 from imle_opt.losses import HammingLoss as HammingLoss
 from imle_opt.losses import RegretLoss as RegretLoss
 from imle_opt.losses import SPOPlus as SPOPlus
@@ -32,6 +35,9 @@ from imle_opt.noise import Multiplicative as Multiplicative
 from imle_opt.noise import NoNoise as NoNoise
 from imle_opt.noise import Normal as Normal
 from imle_opt.noise import SumOfGamma as SumOfGamma
+from imle_opt.regularized import BinaryEntropy as BinaryEntropy
+from imle_opt.regularized import HalfSquaredNorm as HalfSquaredNorm
+from imle_opt.regularized import NegativeEntropy as NegativeEntropy
 from imle_opt.targets import PID as PID
 from imle_opt.targets import Adaptive as Adaptive
 from imle_opt.targets import Eq14 as Eq14

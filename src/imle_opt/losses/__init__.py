@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from imle_opt.losses.directional_gradient import DirectionalGradient
 from imle_opt.losses.explicit_mle import ExplicitMLE
+from imle_opt.losses.fenchel_young import FenchelYoung
 from imle_opt.losses.hamming import HammingLoss
 from imle_opt.losses.regret import RegretLoss
 from imle_opt.losses.spo_plus import SPOPlus
 from imle_opt.losses.structured_hinge import StructuredHinge
 
-__all__ = ["DirectionalGradient", "ExplicitMLE", "HammingLoss", "RegretLoss", "SPOPlus", "StructuredHinge"]
+__all__ = [
+    "DirectionalGradient",
+    "ExplicitMLE",
+    "FenchelYoung",
+    "HammingLoss",
+    "RegretLoss",
+    "SPOPlus",
+    "StructuredHinge",
+]

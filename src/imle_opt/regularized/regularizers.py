@@ -1,0 +1,132 @@
+"""Strictly convex functions of a point in the convex hull of the decisions, a sum over its entries."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from imle_opt._checks import check_positive
+
+__all__ = ["BinaryEntropy", "HalfSquaredNorm", "NegativeEntropy", "Regularizer"]
+
+_EDGE = 1e-12
+"""Entropies have an infinite slope at 0 (and 1): entries are kept this far from it where a slope is taken."""
+
+
+class Regularizer(ABC):
+    """Omega: strictly convex and separable, `Omega(mu) = sum over entries of omega(mu_i)`."""
+
+    @abstractmethod
+    def value(self, point: Tensor) -> Tensor:
+        """Return omega of each entry, in the shape of `point`."""
+
+    @abstractmethod
+    def gradient(self, point: Tensor) -> Tensor:
+        """Return the slope of omega at each entry, finite also at the edge of its domain."""
+
+    @abstractmethod
+    def curvature(self, point: Tensor) -> Tensor:
+        """Return the second derivative of omega at each entry, positive and finite."""
+
+
+@final
+@dataclass(frozen=True)
+class HalfSquaredNorm(Regularizer):
+    """`Omega(mu) = temperature / 2 ||mu||^2`: a Euclidean projection of theta / temperature (SparseMAP).
+
+    Args:
+        temperature: positive.
+
+    Raises:
+        InvalidInputError: a temperature that is not positive and finite.
+
+    Source: Niculae, Martins, Blondel and Cardie, ICML 2018, arXiv 1802.04223.
+    """
+
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_positive(self.temperature, "temperature")
+
+    def value(self, point: Tensor) -> Tensor:
+        """Return `temperature / 2 mu^2`."""
+        return self.temperature / 2 * point.square()
+
+    def gradient(self, point: Tensor) -> Tensor:
+        """Return `temperature mu`."""
+        return self.temperature * point
+
+    def curvature(self, point: Tensor) -> Tensor:
+        """Return the temperature."""
+        return torch.full_like(point, self.temperature)
+
+
+@final
+@dataclass(frozen=True)
+class NegativeEntropy(Regularizer):
+    """`Omega(mu) = temperature sum of mu log mu`: on one-hot decisions the softmax of theta / temperature.
+
+    For decisions whose entries are not negative.
+
+    Args:
+        temperature: positive.
+
+    Raises:
+        InvalidInputError: a temperature that is not positive and finite.
+    """
+
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_positive(self.temperature, "temperature")
+
+    def value(self, point: Tensor) -> Tensor:
+        """Return `temperature mu log mu`."""
+        return self.temperature * torch.xlogy(point, point)
+
+    def gradient(self, point: Tensor) -> Tensor:
+        """Return `temperature (1 + log mu)`."""
+        return self.temperature * (1 + point.clamp(min=_EDGE).log())
+
+    def curvature(self, point: Tensor) -> Tensor:
+        """Return `temperature / mu`."""
+        return self.temperature / point.clamp(min=_EDGE)
+
+
+@final
+@dataclass(frozen=True)
+class BinaryEntropy(Regularizer):
+    """`Omega(mu) = temperature sum of mu log mu + (1 - mu) log (1 - mu)`: on k-subsets the LML layer.
+
+    For 0-1 decisions. Where nothing couples the entries, mu is the sigmoid of theta / temperature.
+
+    Args:
+        temperature: positive.
+
+    Raises:
+        InvalidInputError: a temperature that is not positive and finite.
+
+    Source: Amos, Koltun and Kolter, 2019, arXiv 1906.08707, for k-subsets.
+    """
+
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_positive(self.temperature, "temperature")
+
+    def value(self, point: Tensor) -> Tensor:
+        """Return `temperature (mu log mu + (1 - mu) log (1 - mu))`."""
+        return self.temperature * (torch.xlogy(point, point) + torch.xlogy(1 - point, 1 - point))
+
+    def gradient(self, point: Tensor) -> Tensor:
+        """Return `temperature logit(mu)`."""
+        return self.temperature * torch.logit(point, eps=_EDGE)
+
+    def curvature(self, point: Tensor) -> Tensor:
+        """Return `temperature / (mu (1 - mu))`."""
+        inside = point.clamp(_EDGE, 1 - _EDGE)
+        return self.temperature / (inside * (1 - inside))
