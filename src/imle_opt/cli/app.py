@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from imle_opt.cli.learning_commands import fit, predict, solve
 from imle_opt.cli.outcome import ExitCode, end_of, say
 
 __all__ = ["app", "run"]
@@ -144,6 +145,11 @@ def regret(
         return run_regret(options)
 
     return end_of(command)
+
+
+app.command()(fit)
+app.command()(predict)
+app.command()(solve)
 
 
 @app.command()

@@ -1,0 +1,172 @@
+"""A whole run: split, solve the truth, train, train the baseline, report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from imle_opt.fitting.folder import RunFolder
+from imle_opt.fitting.held_out import HeldOut, evaluate_held_out
+from imle_opt.fitting.labels import TruthSolver, optimal_solution
+from imle_opt.fitting.predictor import CostPredictor
+from imle_opt.fitting.settings import FitSettings
+from imle_opt.fitting.tables import FitTables, Rows, split_rows
+from imle_opt.fitting.train import Problem, make_problem, train
+from imle_opt.table_writer import write_table
+from imle_opt.training import EpochRecord, FitResult
+from imle_opt_solvers.solution import FloatArray
+from imle_opt_solvers.solver import Solver
+
+__all__ = ["TWO_STAGE", "FitRun", "run_fit"]
+
+TWO_STAGE = "two-stage"
+"""Name of the baseline: the same predictor, trained by `mse`."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class FitRun:
+    """What a run came to.
+
+    Args:
+        predictor: trained by the method that was asked for.
+        results: how each training went, by method.
+        rows: which rows were for what.
+        held_out: the figures on the rows held out; None where there are none.
+        notes: what a reader must know.
+    """
+
+    predictor: CostPredictor
+    results: Mapping[str, FitResult]
+    rows: Rows
+    held_out: HeldOut | None
+    notes: tuple[str, ...]
+
+
+def run_fit(
+    solver: Solver,
+    tables: FitTables,
+    settings: FitSettings,
+    folder: Path,
+    *,
+    identity: Mapping[str, str],
+    solve_truth: TruthSolver,
+    after_epoch: Callable[[str, EpochRecord], None],
+    overwrite: bool = False,
+) -> FitRun:
+    """Train a predictor, and the two-stage baseline where costs are known; write folder and report.
+
+    Where the folder holds the same run, interrupted, it goes on from its last epoch, and ends as if it had
+    never been interrupted.
+
+    Args:
+        solver: of the model.
+        tables: features and labels.
+        settings: how to learn.
+        folder: where everything goes.
+        identity: names what the run depends on besides the settings, for example hashes of the tables.
+        solve_truth: solves true costs.
+        after_epoch: called with a method's name and what is known after each of its epochs.
+        overwrite: replace an earlier run in the folder.
+
+    Raises:
+        InvalidInputError: labels that the method cannot learn from, too few rows, a folder that holds
+            something else.
+        SolveError: a row without a proven optimum, where the solver's policy is to raise.
+    """
+    settings.check_supervision(tables.supervision)
+    tables.check_for(settings.method)
+    rows = split_rows(len(tables.features), settings)
+    files = RunFolder(folder)
+    files.open(overwrite=overwrite)
+    truth = optimal_solution(solver, tables, files.truth, solve_truth)
+    problem = make_problem(solver, tables, rows, truth, settings)
+    methods = {settings.method: settings.method}
+    if tables.supervision == "costs" and settings.method != "mse" and len(rows.test):
+        methods[TWO_STAGE] = "mse"
+    predictors: dict[str, CostPredictor] = {}
+    results: dict[str, FitResult] = {}
+    for name, method in methods.items():
+        predictors[name], results[name] = train(
+            problem,
+            method,
+            checkpoint=files.checkpoint(name),
+            identity={**settings.as_text(), **identity},
+            after_epoch=_logged(files, name, after_epoch),
+        )
+        files.write_log(name, results[name].history)
+    held_out = _report(problem, predictors, results, files, identity) if len(rows.test) else None
+    predictors[settings.method].save(folder)
+    files.remove_checkpoints()
+    return FitRun(predictors[settings.method], results, rows, held_out, _notes(problem))
+
+
+def _logged(
+    files: RunFolder, name: str, after_epoch: Callable[[str, EpochRecord], None]
+) -> Callable[[EpochRecord], None]:
+    def note(record: EpochRecord) -> None:
+        files.append_log(name, record)
+        after_epoch(name, record)
+
+    return note
+
+
+def _report(
+    problem: Problem,
+    predictors: Mapping[str, CostPredictor],
+    results: Mapping[str, FitResult],
+    files: RunFolder,
+    identity: Mapping[str, str],
+) -> HeldOut:
+    tables, test = problem.tables, problem.rows.test
+    predicted = {name: each.predict(tables.features[test]) for name, each in predictors.items()}
+    held_out = evaluate_held_out(problem, predicted)
+    files.held_out.mkdir(exist_ok=True)
+    _write_held_out(files.held_out, problem, held_out.predicted)
+    content = _as_json(problem, results, held_out, identity)
+    files.report.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    return held_out
+
+
+def _write_held_out(folder: Path, problem: Problem, predicted: Mapping[str, FloatArray]) -> None:
+    tables, test, names = problem.tables, problem.rows.test, problem.spec.cost_names
+    write_table(folder / "features.csv", tables.features[test], tables.feature_names)
+    write_table(folder / f"{tables.supervision}.csv", tables.labels[test], names)
+    for method, costs in predicted.items():
+        write_table(folder / f"{method}.csv", costs, names)
+
+
+def _as_json(
+    problem: Problem, results: Mapping[str, FitResult], held_out: HeldOut, identity: Mapping[str, str]
+) -> dict[str, Any]:
+    rows = problem.rows
+    return {
+        "rows": {"train": len(rows.train), "validation": len(rows.validation), "held_out": len(rows.test)},
+        "held_out": {name: figure.summary() for name, figure in held_out.figures.items()},
+        "trainings": {name: _summary(result) for name, result in results.items()},
+        "settings": {**problem.settings.as_text(), **identity},
+        "cost_unit": problem.spec.cost_unit,
+        "notes": list(_notes(problem)),
+    }
+
+
+def _summary(result: FitResult) -> dict[str, Any]:
+    return {
+        "epochs": len(result.history),
+        "best_epoch": result.best_epoch,
+        "best_validation": result.best_validation,
+        "stopped_early": result.stopped_early,
+        "seconds": result.seconds,
+        "solver_seconds": result.solver_seconds,
+    }
+
+
+def _notes(problem: Problem) -> tuple[str, ...]:
+    constant = problem.tables.constant_features(problem.rows.train)
+    if not constant:
+        return ()
+    shown = ", ".join(constant[:5]) + (", ..." if len(constant) > 5 else "")
+    return (f"the same in all training rows, and therefore without effect: {shown}",)
