@@ -3,8 +3,7 @@
     knapsack.mps  route.lp  plan.mps.gz      a model file
     path/to/file.py:name                     what the Python file calls `name`
     package.module:name                      the same of an importable module
-    grid-path:12x12                          built in: the cheapest path from corner to corner of a grid of
-                                             cells, over 8 neighbours, both ends paid
+    grid-path:12x12, knapsack:weights.csv,20 built in; see `built_in_models`
 
 A name may be a model that `wrap` takes, a `Solver`, or a function without arguments that returns either.
 Naming a Python file runs it, as `python file.py` would; model files are only read. Torch is not needed here.
@@ -16,7 +15,6 @@ import contextlib
 import importlib
 import importlib.util
 import inspect
-import re
 import sys
 import traceback
 from collections.abc import Generator, Sequence
@@ -24,15 +22,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from imle_opt.built_in_models import BUILT_IN_FORMS, built_in_model
 from imle_opt_solvers import Limits, ModelError, Solver, wrap
-from imle_opt_solvers.grid import grid_path
 
 __all__ = ["load_solver"]
 
 _MODEL_FILES = (".mps", ".lp", ".gz")
-_GRID = re.compile(r"grid-path:(\d+)x(\d+)")
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-_FORMS = "a model file (.mps, .lp, .gz), path/to/file.py:name, package.module:name, or grid-path:12x12"
+_FORMS = (
+    f"a model file (.mps, .lp, .gz), path/to/file.py:name, package.module:name, or one of {BUILT_IN_FORMS}"
+)
 
 
 def load_solver(
@@ -54,9 +53,10 @@ def load_solver(
         ModelError: no such file, module or name; code that fails; or what `wrap` refuses.
         InvalidInputError: options that this kind of model does not take.
     """
-    grid = _GRID.fullmatch(spec)
-    if grid is not None:
-        return _wrapped(grid_path((int(grid[1]), int(grid[2]))), variables, engine, limits)
+    built_in = built_in_model(spec, engine=engine, limits=limits)
+    if built_in is not None:
+        own_limits = spec.startswith("knapsack:")
+        return _wrapped(built_in, variables, engine, None if own_limits else limits)
     if spec.lower().endswith(_MODEL_FILES):
         return _wrapped(spec, variables, engine, limits)
     place, _, name = spec.rpartition(":")

@@ -77,8 +77,9 @@ def regret(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="A model file (.mps, .lp, .gz), path/to/file.py:name, package.module:name, or "
-            "grid-path:12x12. Naming Python code runs it.",
+            help="A model file (.mps, .lp, .gz), path/to/file.py:name, package.module:name (naming Python "
+            "code runs it), or one of grid-path:12x12 knapsack:weights.csv,20 spanning-tree:edges.csv "
+            "top-k:20,5 assignment:10.",
         ),
     ],
     predicted: Annotated[
