@@ -24,19 +24,23 @@ import pytest
 import linear_models as models
 import pool_functions as functions
 from imle_opt_solvers import (
+    CachedSolver,
     FunctionSolver,
     HighsSolver,
     ImleOptError,
     InvalidInputError,
     Limits,
     ShortestPath,
+    Solution,
     SolveError,
     SolverPool,
     Status,
 )
-from imle_opt_solvers._chunks import cut
+from imle_opt_solvers._chunks import Chunk, ChunkTime, Solved, cut
 from imle_opt_solvers._pool_costs import PoolCosts
+from imle_opt_solvers._pool_counts import PoolCounts
 from imle_opt_solvers._portable_pickle import dump_exception
+from imle_opt_solvers._row_history import RowHistory
 from imle_opt_solvers._shared import anonymous_file
 from imle_opt_solvers.instances import take_rows
 from pool_functions import answers, costs, solver
@@ -248,7 +252,11 @@ def test_chunks_hold_every_row_once():
         chunks = cut(rows, workers, size, seconds)
         assert [row for chunk in chunks for row in range(chunk.start, chunk.stop)] == list(range(rows))
     assert len(cut(1000, 2, "auto", 1e-7)) == 2  # fast rows: as few chunks as there are workers
-    assert len(cut(64, 2, "auto", 0.5)) == 8
+    assert len(cut(64, 2, "auto", None)) == 8  # nothing is known: a few for each worker
+    assert len(cut(64, 2, "auto", 1e-4)) == 8
+    assert len(cut(64, 2, "auto", 0.5)) == 64  # hard rows: one by one
+    assert len(cut(64, 2, "auto", 0.5, send_seconds=0.1)) == 8
+    assert len(cut(1000, 2, "auto", 1e-4)) == 20  # 50 rows take as long as it takes to send 50 chunks
 
 
 def test_instances_are_cut_as_rows_are():
@@ -385,8 +393,71 @@ def test_counts():
     assert stats.inline_solves == stats.restarts == 0
     assert stats.solver_seconds >= 10 * 0.02
     assert stats.seconds >= 10 * 0.02 / 2
-    assert stats.waiting_seconds == pytest.approx(2 * stats.seconds - stats.solver_seconds)
+    assert stats.transfer_seconds > 0
+    assert stats.waiting_seconds >= 0
+    assert stats.solver_seconds + stats.waiting_seconds <= 2 * stats.seconds
+    assert stats.solver_seconds + stats.transfer_seconds + stats.waiting_seconds >= 2 * stats.seconds
+    assert 0.02 <= stats.percentiles[50] <= stats.percentiles[90] <= stats.percentiles[99]
+    assert stats.hits == 0
     assert stats.row_seconds == pytest.approx(stats.solver_seconds / 10)
+
+
+def test_percentiles_count_rows():
+    counts = PoolCounts()
+    assert counts.percentiles() == {}
+    times = [
+        ChunkTime(Chunk(0, 80), 0.8, 1.0),
+        ChunkTime(Chunk(80, 98), 0.9, 1.0),
+        ChunkTime(Chunk(98, 100), 4, 5),
+    ]
+    nothing = Solution(np.empty((0, 1)), np.empty(0), (), np.empty(0), 0.0)
+    counts.add(Solved(nothing, tuple(times), 0.5), 4.0, 2)
+    assert counts.percentiles() == pytest.approx({50: 0.01, 90: 0.05, 99: 2.0})  # 80 rows, 18 rows, 2 rows
+    assert counts.solver_seconds == pytest.approx(5.7)
+    assert counts.transfer_seconds == pytest.approx(0.5 + 0.2 + 0.1 + 1.0)
+    assert counts.waiting_seconds == pytest.approx(2 * 4.0 - 7.0)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_hits_of_a_cache_inside_the_pool_are_counted(backend):
+    batch = np.repeat(costs(1), 8, axis=0)
+    with SolverPool(CachedSolver(solver(functions.cheapest)), 1, backend=backend, chunk=4) as pool:
+        pool.solve(batch)
+        assert pool.stats().hits == 7
+        pool.solve(batch)
+        assert pool.stats().hits == 15
+        assert pool.stats().solves == 16
+
+
+def test_rows_that_took_longest_come_first_and_answers_stay():
+    begun = []
+
+    def remembers(row):
+        begun.append(row[0])
+        time.sleep(0.1 if row[0] == 17 else 0.002)
+        return functions.cheapest(row)
+
+    batch = costs(20)
+    batch[:, 0] = np.arange(20)
+    with SolverPool(solver(remembers), 2, backend="thread", chunk=1) as pool:
+        pool.solve(costs(20))  # nothing is known yet
+        np.testing.assert_array_equal(pool.solve(batch).decisions, answers(batch))
+        assert 17 not in begun[-20:][:4]
+        shuffled = np.random.default_rng(0).permutation(batch)
+        np.testing.assert_array_equal(pool.solve(shuffled).decisions, answers(shuffled))
+        assert 17 in begun[-20:][:2]
+
+
+def test_a_history_orders_by_what_is_known():
+    history, batch, chunks = RowHistory(), costs(6), tuple(Chunk(row, row + 2) for row in (0, 2, 4))
+    keys = history.keys(batch)
+    assert len(set(keys)) == 6
+    assert history.longest_first(chunks, keys) == chunks
+    history.learn(keys, [ChunkTime(Chunk(0, 1), 1.0, 1.0), ChunkTime(Chunk(4, 6), 8.0, 8.0)])
+    # 1 s and the average of 3 s; twice the average; 4 s each
+    assert [chunk.start for chunk in history.longest_first(chunks, keys)] == [4, 2, 0]
+    elsewhere = history.keys(batch[::-1].copy())
+    assert [chunk.start for chunk in history.longest_first(chunks, elsewhere)] == [0, 2, 4]
 
 
 def test_fast_batches_are_solved_where_they_are():
@@ -395,21 +466,29 @@ def test_fast_batches_are_solved_where_they_are():
         for batch in batches:
             np.testing.assert_array_equal(pool.solve(batch).decisions, answers(batch))
         assert 0 < pool.stats().inline_solves < 12
+        assert pool.stats().inline_below > 1
     with SolverPool(solver(functions.cheapest), 2, backend="process", timeout=PATIENCE) as pool:
         for batch in batches:
             pool.solve(batch)
-        assert pool.stats().inline_solves == 0
+        assert pool.stats().inline_solves == pool.stats().inline_below == 0
 
 
 def test_inline_is_decided_by_what_was_measured():
     measured = PoolCosts()
     assert not measured.favour_inline(10, 2)
+    assert measured.inline_below(2) is None
     for _ in range(3):
         measured.sent(rows=10, parallel=2, solver_seconds=0.010, wall_seconds=0.006)  # 1 ms a row and a call
     assert measured.row_seconds == pytest.approx(0.001)
     assert measured.overhead_seconds == pytest.approx(0.001)
     assert measured.favour_inline(1, 2)
     assert not measured.favour_inline(3, 2)
+    assert measured.inline_below(1) == np.inf
+    for workers in (2, 3, 8):
+        least = measured.inline_below(workers)
+        assert [measured.favour_inline(rows, workers) for rows in range(1, 9)] == [
+            rows < least for rows in range(1, 9)
+        ]
     for _ in range(200):
         if measured.favour_inline(1, 2):
             measured.solved_inline(1, 0.001)
@@ -443,7 +522,7 @@ def test_a_killed_worker_is_replaced_and_its_rows_solved_again(folder):
 def test_a_row_that_kills_every_worker_is_named_and_the_others_are_solved():
     batch = costs(20, bad=[6])
     with in_process(functions.killed_always, retries=2) as pool:
-        with pytest.raises(SolveError, match=r"row 6: error.*crashed or ran past `timeout` 3 time") as raised:
+        with pytest.raises(SolveError, match=r"row 6: error.*ran past `timeout` 3 time") as raised:
             pool.solve(batch)
         assert raised.value.rows == (6,)
         np.testing.assert_array_equal(
@@ -452,6 +531,18 @@ def test_a_row_that_kills_every_worker_is_named_and_the_others_are_solved():
         assert np.isnan(raised.value.solution.decisions[6]).all()
         assert pool.stats().restarts == 3
         np.testing.assert_array_equal(pool.solve(costs(20)).decisions, answers(costs(20)))
+
+
+def test_a_worker_that_is_out_of_memory_is_replaced(folder):
+    batch = costs(12, bad=[5])
+    with in_process(functions.out_of_memory_once) as pool:
+        np.testing.assert_array_equal(pool.solve(batch).decisions, answers(batch))
+        assert pool.stats().restarts == 1
+    with (
+        in_process(functions.out_of_memory_always, retries=1) as pool,
+        pytest.raises(SolveError, match=r"row 5: error.*out of memory"),
+    ):
+        pool.solve(batch)
 
 
 def test_without_retries_a_lost_chunk_is_lost_whole():
@@ -627,6 +718,28 @@ def test_a_function_of_the_script_is_refused_with_what_to_do(tmp_path):
     assert "move `mine` to a module that can be imported" in said
 
 
+def test_code_without_a_file_as_in_a_notebook_may_use_processes():
+    code = f"""
+import sys
+sys.path.insert(0, {str(TESTS)!r})
+from pool_functions import cheapest, costs, answers
+from imle_opt_solvers import FunctionSolver, SolverPool
+def mine(row):
+    return cheapest(row)
+try:
+    SolverPool(FunctionSolver(mine, 5, "min"), 2, backend="process")
+except ValueError as error:
+    print("move `mine` to a module" in str(error))
+with SolverPool(FunctionSolver(cheapest, 5, "min"), 2, backend="process", chunk=2) as pool:
+    print((pool.solve(costs(9)).decisions == answers(costs(9))).all())
+print(hasattr(sys.modules["__main__"], "__file__"))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=True
+    )
+    assert done.stdout.split() == ["True", "True", "False"]
+
+
 def hanging(ending, backend="process"):
     return f"""
         pool = SolverPool(solver(functions.hangs_always), 2, backend={backend!r}, chunk=1)
@@ -647,10 +760,11 @@ def all_gone(pids):
     return eventually(lambda: not any(alive(pid) for pid in pids))
 
 
-def test_killing_the_parent_leaves_no_worker(tmp_path, folder):
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["kill", "terminate"])
+def test_killing_the_parent_leaves_no_worker(tmp_path, folder, how):
     process = script(tmp_path, hanging("time.sleep(3600)"))
     workers = ready(process, folder)
-    process.kill()
+    process.send_signal(how)
     process.communicate(timeout=PATIENCE)
     assert all_gone(workers)
 

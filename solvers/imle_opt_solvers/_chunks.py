@@ -13,8 +13,10 @@ __all__ = ["Batch", "Chunk", "ChunkTime", "Solved", "Workers", "cut", "name_rows
 
 _PER_WORKER = 4
 """Chunks per worker: rows differ in difficulty, and the last chunk should not be waited for long."""
-_LEAST_SECONDS = 5e-4
-"""A chunk should take several times as long as sending it."""
+_LEAST_SENDS = 5
+"""A chunk should take so many times as long as sending it, or workers wait for messages."""
+_ENOUGH_SENDS = 50
+"""Where it takes so many times as long, larger chunks save nothing, and the last one is waited for longer."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,11 @@ class Chunk:
     start: int
     stop: int
     lost: int = 0
+
+    @property
+    def size(self) -> int:
+        """The number of rows."""
+        return self.stop - self.start
 
     @property
     def rows(self) -> slice:
@@ -49,7 +56,7 @@ class Batch:
         costs: (B, *shape).
         instances: entries with leading dimension B, or None.
         deterministic: see `Solver.solve`.
-        chunks: all rows, in order.
+        chunks: all rows, in the order in which they are to be handed out.
     """
 
     costs: FloatArray
@@ -101,6 +108,11 @@ class Workers(Protocol):
         """How many workers were replaced so far."""
         ...
 
+    @property
+    def send_seconds(self) -> float:
+        """About how long it takes to send one chunk."""
+        ...
+
     def start(self) -> None:
         """Start what is not running, and wait until it is ready."""
         ...
@@ -114,24 +126,33 @@ class Workers(Protocol):
         ...
 
 
-def cut(rows: int, workers: int, size: int | Literal["auto"], row_seconds: float | None) -> tuple[Chunk, ...]:
+def cut(
+    rows: int,
+    workers: int,
+    size: int | Literal["auto"],
+    row_seconds: float | None,
+    send_seconds: float = 1e-4,
+) -> tuple[Chunk, ...]:
     """Cut a batch into chunks.
 
     Args:
         rows: B.
         workers: among how many workers.
-        size: rows per chunk, or `"auto"`: small chunks where a row takes long, and at least one per worker.
+        size: rows per chunk, or `"auto"`: a few chunks per worker; more where a row takes long (down to one
+            row each, so that hard rows are shared out), fewer where it is fast (down to one per worker).
         row_seconds: what one row takes, where that is known.
+        send_seconds: what sending one chunk takes.
     """
-    step = _fitting(rows, workers, row_seconds or 0.0) if size == "auto" else size
+    step = _fitting(rows, workers, row_seconds, send_seconds) if size == "auto" else size
     return tuple(Chunk(start, min(start + step, rows)) for start in range(0, rows, step))
 
 
-def _fitting(rows: int, workers: int, row_seconds: float) -> int:
-    small = math.ceil(rows / (_PER_WORKER * workers))
+def _fitting(rows: int, workers: int, row_seconds: float | None, send_seconds: float) -> int:
+    few = math.ceil(rows / (_PER_WORKER * workers))
     if row_seconds:
-        small = max(small, math.ceil(_LEAST_SECONDS / row_seconds))
-    return min(small, math.ceil(rows / workers))
+        few = min(few, math.ceil(_ENOUGH_SENDS * send_seconds / row_seconds))
+        few = max(few, math.ceil(_LEAST_SENDS * send_seconds / row_seconds))
+    return min(few, math.ceil(rows / workers))
 
 
 def name_rows(error: BaseException, chunk: Chunk) -> None:

@@ -23,6 +23,7 @@ class Job:
         pending: chunks that no worker has.
         given_up: chunks that were lost too often.
         times: of the chunks that are solved.
+        hits: rows that a cache in a worker answered.
     """
 
     def __init__(self, batch: Batch, retries: int = 0) -> None:
@@ -30,12 +31,14 @@ class Job:
         self.pending = deque(batch.chunks)
         self.given_up: list[Chunk] = []
         self.times: list[ChunkTime] = []
+        self.hits = 0
         self._retries = retries
         self._raised: list[tuple[Chunk, bytes]] = []
 
-    def solved(self, time: ChunkTime) -> None:
+    def solved(self, time: ChunkTime, hits: int) -> None:
         """Take note of a chunk that is solved."""
         self.times.append(time)
+        self.hits += hits
 
     def raised(self, chunk: Chunk, exception: bytes) -> None:
         """Take note of a pickled exception; nothing more is handed out."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import deque
 from typing import final
@@ -33,6 +34,17 @@ class PoolCosts:
     def overhead_seconds(self) -> float | None:
         """What one call costs beyond its solves, spread evenly; None before the first batch."""
         return statistics.median(self._overheads) if self._overheads else None
+
+    def inline_below(self, workers: int) -> float | None:
+        """From how many rows on sending is faster; None before that is known."""
+        row_seconds, overhead = self.row_seconds, self.overhead_seconds
+        if not row_seconds or overhead is None or len(self._overheads) < _FIRST:
+            return None
+        if workers == 1:
+            return math.inf
+        # What is saved grows by one row each up to one row per worker, then by the share of the others.
+        few = math.ceil(overhead / row_seconds) + 1
+        return few if few <= workers else math.ceil(overhead / (row_seconds * (1 - 1 / workers)))
 
     def sent(self, rows: int, parallel: int, solver_seconds: float, wall_seconds: float) -> None:
         """Take note of a batch that went to `parallel` workers."""

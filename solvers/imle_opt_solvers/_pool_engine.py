@@ -6,48 +6,26 @@ import os
 import threading
 import time
 import weakref
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any, Literal, final
 
 from imle_opt_solvers._background import Background
 from imle_opt_solvers._chunks import Batch, Chunk, ChunkTime, Solved, Workers, cut
 from imle_opt_solvers._pool_costs import PoolCosts
+from imle_opt_solvers._pool_counts import PoolCounts, PoolStats
+from imle_opt_solvers._row_history import RowHistory
+from imle_opt_solvers.cache import hits_of
 from imle_opt_solvers.errors import InvalidInputError
 from imle_opt_solvers.instances import Instances
-from imle_opt_solvers.solution import FloatArray, Solution, Status
+from imle_opt_solvers.solution import FloatArray, Solution
 from imle_opt_solvers.solver import Solver
 
-__all__ = ["PoolEngine", "PoolStats"]
+__all__ = ["PoolEngine"]
 
 
-@dataclass(frozen=True)
-class PoolStats:
-    """What a pool has done so far.
-
-    Args:
-        solves: rows solved.
-        inline_solves: how many of them where the call came from, because sending them takes longer.
-        solver_seconds: time in the solver, added up over the workers.
-        waiting_seconds: time that workers were idle or receiving while a batch was in progress, added up.
-        seconds: wall clock of all batches; the start of the workers is not counted.
-        restarts: workers that were replaced.
-        statuses: how many rows ended with each status.
-        row_seconds: what one row takes, from the last batches; None before the first.
-        overhead_seconds: what sending one batch takes, from the last batches; None before the first.
-    """
-
-    solves: int
-    inline_solves: int
-    solver_seconds: float
-    waiting_seconds: float
-    seconds: float
-    restarts: int
-    statuses: Mapping[Status, int]
-    row_seconds: float | None
-    overhead_seconds: float | None
+_WORTH_A_KEY = 1e-3
+"""Seconds from which on a row is remembered: its key takes some microseconds."""
 
 
 @final
@@ -84,9 +62,9 @@ class PoolEngine:
         self._lock = threading.Lock()
         self._inline_lock = threading.Lock()
         self._costs = PoolCosts()
-        self._statuses: Counter[Status] = Counter()
-        self._inline_solves = 0
-        self._solver_seconds = self._idle_seconds = self._seconds = 0.0
+        self._counts = PoolCounts()
+        self._history = RowHistory()
+        self._hits_before = hits_of(solver)
 
     def solve_rows(self, costs: FloatArray, instances: Instances | None, deterministic: bool) -> Solution:
         """Solve a batch, on the workers or here.
@@ -95,22 +73,12 @@ class PoolEngine:
             InvalidInputError: the pool is closed, or belongs to the process that this one was forked from.
         """
         self._check_usable()
-        rows = len(costs)
         workers = self._started()
         with self._lock:
-            inline = self._may_solve_inline and not workers.restarts
-            inline = inline and self._costs.favour_inline(rows, self._size)
-            chunks = cut(rows, self._size, self._chunk, self._costs.row_seconds)
-        began = time.perf_counter()
+            inline = self._solves_inline(workers) and self._costs.favour_inline(len(costs), self._size)
         if inline:
-            with self._inline_lock:
-                solution = self._solver.solve_rows(costs, instances, deterministic)
-            seconds = time.perf_counter() - began
-            solved = Solved(solution, (ChunkTime(Chunk(0, rows), seconds, seconds),), 0.0)
-        else:
-            solved = workers.run(Batch(costs, instances, deterministic, chunks))
-        self._count(solved, time.perf_counter() - began, 0 if inline else min(self._size, len(chunks)))
-        return solved.solution
+            return self._solve_here(costs, instances, deterministic)
+        return self._send(workers, costs, instances, deterministic)
 
     def submit(self, call: Callable[[], Any]) -> Future[Any]:
         """Run a call on the pool's own thread, after those submitted before."""
@@ -120,16 +88,22 @@ class PoolEngine:
     def stats(self) -> PoolStats:
         """Return the counts so far."""
         with self._lock:
+            counts, costs, workers = self._counts, self._costs, self._workers
+            all_sent = not self._may_solve_inline or (workers is not None and workers.restarts > 0)
             return PoolStats(
-                solves=self._statuses.total(),
-                inline_solves=self._inline_solves,
-                solver_seconds=self._solver_seconds,
-                waiting_seconds=self._idle_seconds,
-                seconds=self._seconds,
-                restarts=0 if self._workers is None else self._workers.restarts,
-                statuses=dict(self._statuses),
-                row_seconds=self._costs.row_seconds,
-                overhead_seconds=self._costs.overhead_seconds,
+                solves=counts.statuses.total(),
+                inline_solves=counts.inline_solves,
+                hits=counts.hits + hits_of(self._solver) - self._hits_before,
+                solver_seconds=counts.solver_seconds,
+                transfer_seconds=counts.transfer_seconds,
+                waiting_seconds=counts.waiting_seconds,
+                seconds=counts.seconds,
+                restarts=0 if workers is None else workers.restarts,
+                statuses=dict(counts.statuses),
+                percentiles=counts.percentiles(),
+                row_seconds=costs.row_seconds,
+                overhead_seconds=costs.overhead_seconds,
+                inline_below=0.0 if all_sent else costs.inline_below(self._size),
             )
 
     def close(self) -> None:
@@ -159,18 +133,41 @@ class PoolEngine:
                 self._ready = True
             return self._workers
 
-    def _count(self, solved: Solved, seconds: float, parallel: int) -> None:
-        rows = len(solved.solution.statuses)
+    def _solves_inline(self, workers: Workers) -> bool:
+        return self._may_solve_inline and not workers.restarts
+
+    def _solve_here(self, costs: FloatArray, instances: Instances | None, deterministic: bool) -> Solution:
+        rows, began = len(costs), time.perf_counter()
+        with self._inline_lock:
+            solution = self._solver.solve_rows(costs, instances, deterministic)
+        seconds = time.perf_counter() - began
         with self._lock:
-            self._statuses.update(solved.solution.statuses)
-            self._solver_seconds += solved.solver_seconds
-            self._seconds += seconds
-            if parallel:
-                self._costs.sent(rows, parallel, solved.solver_seconds, seconds)
-                self._idle_seconds += max(0.0, self._size * seconds - solved.solver_seconds)
-            else:
-                self._costs.solved_inline(rows, seconds)
-                self._inline_solves += rows
+            self._costs.solved_inline(rows, seconds)
+            self._counts.add(
+                Solved(solution, (ChunkTime(Chunk(0, rows), seconds, seconds),), 0.0), seconds, 0
+            )
+        return solution
+
+    def _send(
+        self, workers: Workers, costs: FloatArray, instances: Instances | None, deterministic: bool
+    ) -> Solution:
+        with self._lock:
+            row_seconds = self._costs.row_seconds or 0.0
+        chunks = cut(len(costs), self._size, self._chunk, row_seconds, workers.send_seconds)
+        keys: list[bytes] = []
+        if len(chunks) > self._size > 1 and row_seconds > _WORTH_A_KEY:
+            keys = self._history.keys(costs)
+            with self._lock:
+                chunks = self._history.longest_first(chunks, keys)
+        began = time.perf_counter()
+        solved = workers.run(Batch(costs, instances, deterministic, chunks))
+        seconds = time.perf_counter() - began
+        with self._lock:
+            self._costs.sent(len(costs), min(self._size, len(chunks)), solved.solver_seconds, seconds)
+            self._counts.add(solved, seconds, self._size)
+            if keys:
+                self._history.learn(keys, solved.times)
+        return solved.solution
 
 
 def _close(process: int, background: Background, workers: Workers | None) -> None:

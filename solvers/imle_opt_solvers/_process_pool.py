@@ -41,6 +41,8 @@ class ProcessWorkers:
         retries: how often the rows of a lost worker are solved again, one by one.
     """
 
+    send_seconds = 1e-4
+
     def __init__(
         self, pickled: bytes, shape: tuple[int, ...], workers: int, timeout: float | None, retries: int
     ) -> None:
@@ -97,7 +99,8 @@ class ProcessWorkers:
                 raise
             began = time.perf_counter()
             solution = views.read(self._shape)
-            return Solved(solution, tuple(job.times), copied + time.perf_counter() - began)
+            copied += time.perf_counter() - began
+            return Solved(solution, tuple(job.times), copied, job.hits)
 
     def close(self) -> None:
         """End the processes: idle ones by themselves, busy ones at once."""
@@ -148,7 +151,7 @@ class ProcessWorkers:
         message = _message(job.batch, job.pending[0])
         chunk = worker.chunk = job.pending.popleft()
         worker.sent = time.perf_counter()
-        worker.deadline = time.monotonic() + self._timeout * (chunk.stop - chunk.start)
+        worker.deadline = time.monotonic() + self._timeout * chunk.size
         try:
             worker.connection.send_bytes(message)
         except OSError:
@@ -214,7 +217,7 @@ def _conclude(job: Job, chunk: Chunk, message: Done | Raised, round_trip: float)
     if isinstance(message, Raised):
         job.raised(chunk, message.exception)
     else:
-        job.solved(ChunkTime(chunk, message.seconds, round_trip))
+        job.solved(ChunkTime(chunk, message.seconds, round_trip), message.hits)
 
 
 def _message(batch: Batch, chunk: Chunk) -> bytes:

@@ -8,6 +8,7 @@ from typing import NamedTuple, cast, final
 
 from imle_opt_solvers._portable_pickle import dump_exception
 from imle_opt_solvers._worker_messages import Raised, Ready
+from imle_opt_solvers.cache import hits_of
 from imle_opt_solvers.instances import Instances
 from imle_opt_solvers.solution import FloatArray, Solution
 from imle_opt_solvers.solver import Solver
@@ -16,10 +17,11 @@ __all__ = ["ChunkSolver", "SolvedChunk"]
 
 
 class SolvedChunk(NamedTuple):
-    """The rows are solved; `seconds` in the solver."""
+    """The rows are solved; `seconds` in the solver, `hits` of them from a cache."""
 
     solution: Solution
     seconds: float
+    hits: int
 
 
 @final
@@ -54,9 +56,10 @@ class ChunkSolver:
             given = cast("Instances | None", None if instances is None else pickle.loads(instances))
             # A copy: what Ray hands over is shared and cannot be written to.
             own = costs.copy()
-            began = time.perf_counter()
+            hits, began = hits_of(self._solver), time.perf_counter()
             solution = self._solver.solve_rows(own, given, deterministic)
-            return SolvedChunk(solution, time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            return SolvedChunk(solution, seconds, hits_of(self._solver) - hits)
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001  # raised again in the pool's process

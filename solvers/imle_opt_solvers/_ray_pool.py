@@ -50,6 +50,8 @@ class RayWorkers:
         address: of the cluster.
     """
 
+    send_seconds = 1e-3
+
     def __init__(
         self,
         pickled: bytes,
@@ -93,7 +95,7 @@ class RayWorkers:
             except BaseException:
                 self._drop_busy()
                 raise
-            return Solved(views.read(self._shape), tuple(job.times), 0.0)
+            return Solved(views.read(self._shape), tuple(job.times), 0.0, job.hits)
 
     def close(self) -> None:
         """End the actors, whatever they are doing; the connection to the cluster stays."""
@@ -143,7 +145,7 @@ class RayWorkers:
             mend = "Or use backend='thread'."
             instances = dumps(take_rows(given, rows), "An entry of `instances`", mend)
         chunk = job.pending.popleft()
-        seconds = self._timeout * (chunk.stop - chunk.start)
+        seconds = self._timeout * chunk.size
         actor.solve(chunk, job.batch.costs[rows], instances, job.batch.deterministic, seconds)
 
     def _listen(self, job: Job, views: RowViews) -> None:
@@ -215,4 +217,4 @@ def _conclude(job: Job, views: RowViews, chunk: Chunk, message: Raised | SolvedC
         job.raised(chunk, message.exception)
     else:
         views.write(chunk.rows, message.solution)
-        job.solved(ChunkTime(chunk, message.seconds, trip))
+        job.solved(ChunkTime(chunk, message.seconds, trip), message.hits)

@@ -27,6 +27,7 @@ class ThreadWorkers:
     """
 
     restarts = 0
+    send_seconds = 1e-4
 
     def __init__(self, solver: Solver, workers: int) -> None:
         self._solver = solver

@@ -20,6 +20,7 @@ from typing import cast
 from imle_opt_solvers._portable_pickle import dump_exception
 from imle_opt_solvers._shared import SharedRows
 from imle_opt_solvers._worker_messages import Done, Raised, Ready, Task
+from imle_opt_solvers.cache import hits_of
 from imle_opt_solvers.solver import Solver
 
 __all__ = ["main"]
@@ -82,6 +83,9 @@ def _serve(connection: Connection, solver: Solver, rows: SharedRows) -> None:
             return
         try:
             answer: object = _solve(pickle.loads(message), solver, rows)
+        except MemoryError:
+            # What is left of this process is in doubt: with its end the pool has the rows solved elsewhere.
+            raise
         except Exception as error:  # noqa: BLE001  # raised again in the pool's process
             answer = Raised(dump_exception(error))
         connection.send(answer)
@@ -91,11 +95,11 @@ def _solve(task: Task, solver: Solver, rows: SharedRows) -> Done:
     views, chunk = rows.views(task.rows), slice(task.start, task.stop)
     # A copy: the memory holds other costs as soon as the batch is done, and a solver may keep what it gets.
     costs = views.costs[chunk].reshape(-1, *solver.shape).copy()
-    began = time.perf_counter()
+    hits, began = hits_of(solver), time.perf_counter()
     solution = solver.solve_rows(costs, task.instances, task.deterministic)
     seconds = time.perf_counter() - began
     views.write(chunk, solution)
-    return Done(seconds)
+    return Done(seconds, hits_of(solver) - hits)
 
 
 if __name__ == "__main__":

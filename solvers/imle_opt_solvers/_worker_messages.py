@@ -24,9 +24,10 @@ class Ready(NamedTuple):
 
 
 class Done(NamedTuple):
-    """The rows are solved; `seconds` in the solver."""
+    """The rows are solved; `seconds` in the solver, `hits` of them from a cache."""
 
     seconds: float
+    hits: int
 
 
 class Raised(NamedTuple):

@@ -16,7 +16,7 @@ from imle_opt_solvers.instances import Instances, take_rows
 from imle_opt_solvers.solution import FloatArray, Solution, Status
 from imle_opt_solvers.solver import Solver
 
-__all__ = ["CacheStats", "CachedSolver"]
+__all__ = ["CacheStats", "CachedSolver", "hits_of"]
 
 _OVERHEAD = 512
 """Bytes per answer besides its decision: the key, the objects and their place in the order."""
@@ -210,3 +210,11 @@ def _gathered(answers: list[_Answer]) -> Solution:
         np.array([answer.gap for answer in answers]),
         0.0,
     )
+
+
+def hits_of(solver: Solver) -> int:
+    """Return how many rows a solver has answered without a solve: those of a `CachedSolver`, 0 of others."""
+    if not isinstance(solver, CachedSolver):
+        return 0
+    stats = solver.stats()
+    return stats.hits + stats.duplicates

@@ -14,7 +14,8 @@ from typing import Any, Literal, Self, final, get_args
 from numpy.typing import ArrayLike
 
 from imle_opt_solvers._chunks import Workers
-from imle_opt_solvers._pool_engine import PoolEngine, PoolStats
+from imle_opt_solvers._pool_counts import PoolStats
+from imle_opt_solvers._pool_engine import PoolEngine
 from imle_opt_solvers._portable_pickle import dumps
 from imle_opt_solvers._thread_pool import ThreadWorkers
 from imle_opt_solvers.errors import InvalidInputError, MissingDependencyError
@@ -49,7 +50,8 @@ class SolverPool(Solver):
             `"process"` for the others, and wherever a solver may crash or hang. By default what
             `solver.traits.releases_gil` says, and processes where there is a `timeout`. `"ray"` for actors
             on a Ray cluster (pip install 'imle-opt[ray]'), which may lose nodes and be given others.
-        chunk: rows per chunk. By default a few chunks per worker, fewer where a row is fast; and a batch that
+        chunk: rows per chunk. By default a few chunks per worker, more where a row takes long, fewer where it
+            is fast, and those first whose rows are known to take longest; and a batch that
             takes less time than it takes to send it is solved where the call comes from, once a few batches
             have been measured, no worker was lost, and there is no `timeout`.
         timeout: seconds of wall clock that one row may take, not for threads: a chunk of k rows has k times
@@ -101,8 +103,8 @@ class SolverPool(Solver):
     def failure_advice(self) -> Mapping[Status, str]:
         """The inner solver's advice, and what rows call for that the workers could not solve."""
         lost = (
-            f"the solver gave up, or the worker crashed or ran past `timeout` {self.retries + 1} time(s) "
-            f"with these rows: solve them outside the pool to see why"
+            f"the solver gave up, or the worker crashed, ran out of memory or ran past `timeout` "
+            f"{self.retries + 1} time(s) with these rows: solve them outside the pool to see why"
         )
         return {Status.ERROR: lost, **self.solver.failure_advice}
 
