@@ -313,6 +313,11 @@ BAD = {
         f"{FIT} --costs c.csv",
         "lacks 'take_1' and has unknown 'take_9'",
     ),
+    "repeated": (
+        lambda: Path("x.csv").write_text("a,a\n" + 60 * "1,2\n", encoding="utf-8"),
+        f"{FIT} --costs c.csv",
+        "names 'a' more than once",
+    ),
     "not 0 or 1": (
         lambda: spoil("z.csv", 3, "take_0", 0.5),
         f"{FIT} --solutions z.csv --method imle --epochs 1",

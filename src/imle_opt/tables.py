@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from imle_opt_solvers.errors import InvalidInputError
 from imle_opt_solvers.solution import FloatArray
 
-__all__ = ["CostTable", "arrange", "read_costs", "read_features", "read_table"]
+__all__ = ["CostTable", "arrange", "read_costs", "read_table"]
 
 _MOST_SHOWN = 6
 _UNNAMED = "A column without a name is an index: write the table without it (pandas: index=False)."
@@ -84,35 +84,6 @@ def arrange(table: CostTable, *, names: Sequence[str] | None, shape: tuple[int, 
             f"costs{of_shape}. {_UNNAMED if '' in (table.columns or ()) else 'Give one column per cost.'}"
         )
     return np.ascontiguousarray(values).reshape(len(values), *shape)
-
-
-def read_features(path: Path, *, names: Sequence[str] | None, width: int) -> FloatArray:
-    """Read features in the order in which a predictor learnt them.
-
-    Args:
-        path: a table, see `read_table`.
-        names: of the features; where they and the table's header are there, columns are matched by name.
-        width: number of features.
-
-    Returns:
-        (rows, features).
-
-    Raises:
-        InvalidInputError: what `read_table` refuses; missing, unknown or repeated columns, or another number.
-    """
-    table = read_table(path, names=names)
-    values, columns = table.values, table.columns
-    if columns is not None:
-        _refuse_repeated(table)
-    if columns is not None and names is not None and not _is_positional(columns, names):
-        _refuse_other_columns(table, names, "predictor's features")
-        values = values[:, [columns.index(name) for name in names]]
-    if values.shape[1] != width:
-        raise InvalidInputError(
-            f"{path}: the table has {values.shape[1]} columns and the predictor takes {width} features. "
-            f"{_UNNAMED if '' in (columns or ()) else 'Give the columns that it was fitted with.'}"
-        )
-    return np.ascontiguousarray(values)
 
 
 def _is_positional(columns: Sequence[str], names: Sequence[str]) -> bool:
@@ -321,7 +292,7 @@ def _refuse_repeated(table: CostTable) -> None:
         )
 
 
-def _refuse_other_columns(table: CostTable, names: Sequence[str], whose: str = "model's costs") -> None:
+def _refuse_other_columns(table: CostTable, names: Sequence[str]) -> None:
     columns = table.columns or ()
     known, given = set(names), set(columns)
     missing = [name for name in names if name not in given]
@@ -333,7 +304,7 @@ def _refuse_other_columns(table: CostTable, names: Sequence[str], whose: str = "
         for what, listed in (("lacks", missing), ("has unknown", unknown))
         if listed
     ]
-    advice = f"The {whose} are {_listed(names)}."
+    advice = f"The model's costs are {_listed(names)}."
     if any(name in ("", "Unnamed: 0", "__index_level_0__") for name in unknown):
         advice = _UNNAMED
     raise InvalidInputError(f"{table.path}: the header {' and '.join(parts)}. {advice}")

@@ -18,6 +18,7 @@ from imle_opt.cli.outcome import ExitCode, say
 from imle_opt.cli.progress import ProgressSolver, progress_bar
 from imle_opt.cli.show import show_table
 from imle_opt.fitting import FitRun, FitSettings, FitTables, run_fit
+from imle_opt.fitting.features import read_named_features
 from imle_opt.methods import Supervision
 from imle_opt.tables import arrange, read_table
 from imle_opt.training import EpochRecord
@@ -89,15 +90,15 @@ def run_fit_command(options: FitOptions) -> ExitCode:
 
 
 def _read(options: FitOptions, labels: Path, supervision: Supervision, solver: Solver) -> FitTables:
-    features = read_table(options.features)
+    features, names = read_named_features(options.features)
     table = read_table(labels, names=solver.names)
     values = arrange(table, names=solver.names, shape=solver.shape)
-    if len(features.values) != len(values):
+    if len(features) != len(values):
         raise InvalidInputError(
-            f"{options.features} has {len(features.values)} rows and {labels} has {len(values)}: give one "
+            f"{options.features} has {len(features)} rows and {labels} has {len(values)}: give one "
             f"row per instance in both, in the same order."
         )
-    return FitTables(features.values, values, supervision, features.columns)
+    return FitTables(features, values, supervision, names)
 
 
 def _identity(options: FitOptions, labels: Path) -> dict[str, str]:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import final
 
 from imle_opt.cli.outcome import ExitCode
+from imle_opt.fitting.features import read_features
 from imle_opt.fitting.predictor import CostPredictor
 from imle_opt.table_writer import check_writable, write_table
-from imle_opt.tables import read_features
 
 __all__ = ["PredictOptions", "run_predict"]
 
@@ -32,9 +32,7 @@ def run_predict(options: PredictOptions) -> ExitCode:
     """
     check_writable(options.out, "--out")
     predictor = CostPredictor.load(options.folder)
-    spec = predictor.spec
-    features = read_features(options.features, names=spec.feature_names, width=spec.num_features)
-    costs = predictor.predict(features)
-    write_table(options.out, costs, spec.cost_names)
+    costs = predictor.predict(read_features(options.features, predictor.spec))
+    write_table(options.out, costs, predictor.spec.cost_names)
     print(f"{options.out}: {len(costs)} rows of {costs[0].size} predicted costs")
     return ExitCode.OK
