@@ -52,7 +52,15 @@ _HOMES = {
     "imle_opt.noise": ("Exponential", "Gumbel", "Multiplicative", "NoNoise", "Normal", "SumOfGamma"),
     "imle_opt.calibration": ("calibrate_temperature",),
     "imle_opt.targets": ("PID", "Adaptive", "Eq14"),
-    "imle_opt.layers": ("BlackBox", "IMLE", "RegularizedFrankWolfe", "SparseMAP", "StraightThrough"),
+    "imle_opt.layers": (
+        "BlackBox",
+        "IMLE",
+        "Identity",
+        "Perturbed",
+        "RegularizedFrankWolfe",
+        "SparseMAP",
+        "StraightThrough",
+    ),
     "imle_opt.losses": (
         "DirectionalGradient",
         "ExplicitMLE",

@@ -19,6 +19,8 @@ from imle_opt.families import Polytope as Polytope
 from imle_opt.families import SolutionPool as SolutionPool
 from imle_opt.layers import IMLE as IMLE
 from imle_opt.layers import BlackBox as BlackBox
+from imle_opt.layers import Identity as Identity
+from imle_opt.layers import Perturbed as Perturbed
 from imle_opt.layers import RegularizedFrankWolfe as RegularizedFrankWolfe
 from imle_opt.layers import SparseMAP as SparseMAP
 from imle_opt.layers import StraightThrough as StraightThrough

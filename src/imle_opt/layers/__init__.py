@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from imle_opt.layers.black_box import BlackBox
+from imle_opt.layers.identity import Identity
 from imle_opt.layers.imle import IMLE
 from imle_opt.layers.layer import Draw, Layer
+from imle_opt.layers.perturbed import Perturbed
 from imle_opt.layers.regularized_frank_wolfe import RegularizedFrankWolfe
 from imle_opt.layers.sparse_map import SparseMAP
 from imle_opt.layers.straight_through import StraightThrough
 
-__all__ = ["IMLE", "BlackBox", "Draw", "Layer", "RegularizedFrankWolfe", "SparseMAP", "StraightThrough"]
+__all__ = [
+    "IMLE",
+    "BlackBox",
+    "Draw",
+    "Identity",
+    "Layer",
+    "Perturbed",
+    "RegularizedFrankWolfe",
+    "SparseMAP",
+    "StraightThrough",
+]

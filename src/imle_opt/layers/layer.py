@@ -127,7 +127,7 @@ class Layer(nn.Module, ABC):
         check_generator(generator, theta.device)
         draw = self.draw(theta.detach(), rows, generator)
         size = math.prod(batch) if self.batch_reduction == "mean" else 1
-        return attach(draw.samples, theta, _rescaled(draw.rule, self.num_samples, size)).to(costs.dtype)
+        return attach(draw.samples, theta, _rescaled(draw.rule, len(draw.samples), size)).to(costs.dtype)
 
     def extra_repr(self) -> str:
         """Show the family and the number of samples."""
