@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from imle_opt._bridge import flat_instances, map_decisions, take_rows, to_array, to_tensor
+from imle_opt.families import Polytope
 from imle_opt_solvers.errors import InvalidInputError
 from opaque import DECISIONS, SENSES, Recorder, best, normal, opaque
 
@@ -60,9 +61,9 @@ def test_bad_theta_is_refused_by_name():
     theta = normal(2, 5)
     theta[1, 3] = torch.nan
     with pytest.raises(InvalidInputError, match=r"`theta` must be finite.*row 1, entry 3"):
-        map_decisions(opaque(), theta, deterministic=True)
+        Polytope(opaque()).map(theta)
     with pytest.raises(InvalidInputError, match=r"`theta` must have shape \(\*batch, 5\)"):
-        map_decisions(opaque(), normal(2, 4), deterministic=True)
+        Polytope(opaque()).map(normal(2, 4))
 
 
 def test_instances_may_be_tensors_in_any_nesting():

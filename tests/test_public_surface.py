@@ -76,6 +76,7 @@ SURFACE = {
     "SpanningTree",
     "SparseMAP",
     "Status",
+    "StepProfile",
     "StraightThrough",
     "StructuredHinge",
     "SumOfGamma",

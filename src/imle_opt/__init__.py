@@ -72,6 +72,7 @@ _HOMES = {
     ),
     "imle_opt.expectations": ("expectation", "pathwise"),
     "imle_opt.regularized": ("BinaryEntropy", "HalfSquaredNorm", "NegativeEntropy"),
+    "imle_opt.profiling": ("StepProfile",),
     "imle_opt.training": ("FitResult", "ValidationRegret", "fit", "predict_costs"),
     "imle_opt.estimator": ("PredictThenOptimize",),
 }

@@ -40,6 +40,7 @@ from imle_opt.noise import SumOfGamma as SumOfGamma
 from imle_opt.regularized import BinaryEntropy as BinaryEntropy
 from imle_opt.regularized import HalfSquaredNorm as HalfSquaredNorm
 from imle_opt.regularized import NegativeEntropy as NegativeEntropy
+from imle_opt.profiling import StepProfile as StepProfile
 from imle_opt.targets import PID as PID
 from imle_opt.targets import Adaptive as Adaptive
 from imle_opt.targets import Eq14 as Eq14

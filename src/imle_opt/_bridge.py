@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any, cast, final
 
 import numpy as np
 import torch
@@ -11,37 +13,69 @@ from torch import Tensor
 
 from imle_opt_solvers.instances import Instances, flatten_instances
 from imle_opt_solvers.instances import take_rows as take_instance_rows
-from imle_opt_solvers.solution import FloatArray
+from imle_opt_solvers.solution import FloatArray, Sense, Solution
 from imle_opt_solvers.solver import Solver
 
-__all__ = ["flat_instances", "map_decisions", "map_with_fixed", "take_rows", "to_array", "to_tensor"]
+__all__ = ["Spent", "flat_instances", "map_decisions", "map_with_fixed", "take_rows", "to_array", "to_tensor"]
+
+
+@final
+@dataclass
+class Spent:
+    """What solves of tensors have cost so far, and what came of them.
+
+    Args:
+        solver: seconds in the solver.
+        transfer: seconds from tensors to arrays and back.
+        rows: how many were solved; each sample counts.
+        undecided: how many of them had no decision.
+        synchronize: wait for the GPU before the clock starts, so that work queued before is not taken for
+            transfer.
+    """
+
+    solver: float = 0.0
+    transfer: float = 0.0
+    rows: int = 0
+    undecided: int = 0
+    synchronize: bool = False
 
 
 def map_decisions(
-    solver: Solver, theta: Tensor, *, instances: Instances | None = None, deterministic: bool
+    solver: Solver,
+    theta: Tensor,
+    *,
+    instances: Instances | None = None,
+    deterministic: bool,
+    spent: Spent | None = None,
 ) -> Tensor:
     """Return `MAP(theta)` as a tensor like theta, by one solve per row on the CPU.
 
     Args:
         solver: what maximises.
-        theta: (*batch, *shape), any floating point dtype, any device.
+        theta: (*batch, *shape), finite, any floating point dtype, any device.
         instances: per-row data, each entry (*batch, ...): tensors of any device, arrays, sequences.
         deterministic: as in `Solver.solve`.
+        spent: where to count rows and seconds; None: nowhere.
 
     Returns:
         Decisions (*batch, *shape), in the dtype and on the device of theta, without a graph.
 
     Raises:
-        InvalidInputError: theta is not finite or not of the solver's shape, or bad instances.
+        InvalidInputError: bad instances, or costs that the solver refuses.
         SolveError: some row has no proven optimum, and the solver's policy is to raise.
     """
-    arrays = None if instances is None else _arrays(instances)
-    decisions = solver.map(to_array(theta), instances=arrays, deterministic=deterministic)
-    return to_tensor(decisions, like=theta)
+    spent = Spent() if spent is None else spent
+    _, solution = _solve(solver, theta, instances, deterministic, spent)
+    return _brought_back(solution.decisions, theta, spent)
 
 
 def map_with_fixed(
-    solver: Solver, theta: Tensor, *, instances: Instances | None = None, deterministic: bool
+    solver: Solver,
+    theta: Tensor,
+    *,
+    instances: Instances | None = None,
+    deterministic: bool,
+    spent: Spent | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return `MAP(theta)`, and what the model's fixed costs and constant add to its maximum in each row.
 
@@ -50,6 +84,7 @@ def map_with_fixed(
         theta: (*batch, *shape), finite, any floating point dtype, any device.
         instances: per-row data, as in `map_decisions`.
         deterministic: as in `Solver.solve`.
+        spent: as in `map_decisions`.
 
     Returns:
         Decisions z, (*batch, *shape), and F(z), (*batch,): the objective less `<z, theta>`, NaN in rows
@@ -58,12 +93,12 @@ def map_with_fixed(
     Raises:
         SolveError: as `map_decisions`.
     """
-    arrays = None if instances is None else _arrays(instances)
-    costs = solver.sense.sign * to_array(theta)
-    solution = solver.solve(costs, instances=arrays, deterministic=deterministic)
+    spent = Spent() if spent is None else spent
+    costs, solution = _solve(solver, theta, instances, deterministic, spent)
     event = tuple(range(costs.ndim - len(solver.shape), costs.ndim))
     fixed = solver.sense.sign * (solution.objectives - np.sum(costs * solution.decisions, axis=event))
-    return to_tensor(solution.decisions, like=theta), to_tensor(np.asarray(fixed), like=theta)
+    decisions = _brought_back(solution.decisions, theta, spent)
+    return decisions, _brought_back(np.asarray(fixed), theta, spent)
 
 
 def to_array(tensor: Tensor) -> FloatArray:
@@ -99,6 +134,33 @@ def flat_instances(instances: Instances | None, batch: tuple[int, ...]) -> dict[
 def take_rows(instances: Mapping[str, Any], rows: Tensor) -> dict[str, Any]:
     """Return the entries of some rows of flat instances, in the order of `rows`, which may repeat."""
     return take_instance_rows(instances, rows.cpu().numpy())
+
+
+def _solve(
+    solver: Solver, theta: Tensor, instances: Instances | None, deterministic: bool, spent: Spent
+) -> tuple[FloatArray, Solution]:
+    """Return the costs that theta stands for, and their solution."""
+    if spent.synchronize and theta.is_cuda:
+        torch.cuda.synchronize(theta.device)
+    began = time.perf_counter()
+    array = to_array(theta)
+    costs = array if solver.sense is Sense.MAX else -array
+    arrays = None if instances is None else _arrays(instances)
+    sent = time.perf_counter()
+    solution = solver.solve(costs, instances=arrays, deterministic=deterministic)
+    spent.solver += time.perf_counter() - sent
+    spent.transfer += sent - began
+    spent.rows += len(solution.statuses)
+    if solution.failed_rows:
+        spent.undecided += int(np.isnan(solution.objectives).sum())
+    return costs, solution
+
+
+def _brought_back(array: FloatArray, theta: Tensor, spent: Spent) -> Tensor:
+    began = time.perf_counter()
+    tensor = to_tensor(array, like=theta)
+    spent.transfer += time.perf_counter() - began
+    return tensor
 
 
 def _arrays(instances: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from imle_opt.families.categorical import Categorical
 from imle_opt.families.device_grid_path import DeviceGridPath
 from imle_opt.families.device_ranking import DeviceRanking
 from imle_opt.families.ksubset import KSubset
-from imle_opt.families.polytope import Polytope, as_family
+from imle_opt.families.polytope import Polytope, as_family, count_undecided
 from imle_opt.families.protocols import Enumerable, ExactSampler, FixedPart, MAPOracle, Marginals, require
 from imle_opt.families.solution_pool import SolutionPool
 
@@ -23,5 +23,6 @@ __all__ = [
     "Polytope",
     "SolutionPool",
     "as_family",
+    "count_undecided",
     "require",
 ]

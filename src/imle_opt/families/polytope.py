@@ -6,14 +6,14 @@ from typing import cast, final
 
 from torch import Tensor
 
-from imle_opt._bridge import map_decisions, map_with_fixed
+from imle_opt._bridge import Spent, map_decisions, map_with_fixed
 from imle_opt._checks import check_costs
 from imle_opt.families.protocols import MAPOracle
 from imle_opt_solvers.errors import InvalidInputError
 from imle_opt_solvers.instances import Instances
 from imle_opt_solvers.solver import Solver
 
-__all__ = ["Polytope", "as_family"]
+__all__ = ["Polytope", "as_family", "count_undecided"]
 
 
 @final
@@ -25,6 +25,9 @@ class Polytope:
     Args:
         solver: any solver, wrapped or not; it keeps its own sense: `theta = costs` for a maximisation,
             `theta = -costs` for a minimisation.
+
+    Attributes:
+        spent: rows solved, rows without a decision, seconds in the solver and on the way there and back.
     """
 
     def __init__(self, solver: Solver) -> None:
@@ -35,6 +38,12 @@ class Polytope:
         self.solver = solver
         self.event_dim = len(solver.shape)
         self.sign = solver.sense.sign
+        self.spent = Spent()
+
+    @property
+    def undecided(self) -> int:
+        """How many rows had no decision so far, under `on_failure="nan"`; each sample counts."""
+        return self.spent.undecided
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -57,7 +66,9 @@ class Polytope:
             SolveError: some row has no proven optimum, and the solver's policy is to raise.
         """
         check_costs(theta, self.event_dim, self.solver.shape, "theta")
-        return map_decisions(self.solver, theta, instances=instances, deterministic=deterministic)
+        return map_decisions(
+            self.solver, theta, instances=instances, deterministic=deterministic, spent=self.spent
+        )
 
     def map_with_fixed(
         self, theta: Tensor, *, instances: Instances | None = None, deterministic: bool = True
@@ -77,7 +88,9 @@ class Polytope:
             SolveError: as `map`.
         """
         check_costs(theta, self.event_dim, self.solver.shape, "theta")
-        return map_with_fixed(self.solver, theta, instances=instances, deterministic=deterministic)
+        return map_with_fixed(
+            self.solver, theta, instances=instances, deterministic=deterministic, spent=self.spent
+        )
 
     def __repr__(self) -> str:
         return f"Polytope({type(self.solver).__name__}, shape={self.solver.shape}, sense={self.solver.sense})"
@@ -100,3 +113,13 @@ def as_family(solver_or_family: Solver | MAPOracle) -> MAPOracle:
         f"expected a solver or a family, not {shown}: wrap a model with "
         "`wrap(model)`, or give KSubset(k), Categorical() or an object with `event_dim`, `sign` and `map`."
     )
+
+
+def count_undecided(family: MAPOracle) -> int:
+    """Return how many rows of a family had no decision so far; each sample counts, forward and backward.
+
+    Rows without a decision there are under `on_failure="nan"` or `"incumbent"`; their gradient is zero. 0 for
+    families that always have one.
+    """
+    undecided: int = getattr(family, "undecided", 0)
+    return undecided

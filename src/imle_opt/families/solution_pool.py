@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from imle_opt._bridge import to_array
 from imle_opt._checks import at_least_float32, check_at_least_one, check_costs, check_finite, check_floating
 from imle_opt.families._pool_members import PoolMembers
-from imle_opt.families.polytope import Polytope, as_family
+from imle_opt.families.polytope import Polytope, as_family, count_undecided
 from imle_opt.families.protocols import FixedPart, MAPOracle
 from imle_opt_solvers.errors import InvalidInputError
 from imle_opt_solvers.instances import Instances
@@ -110,6 +110,11 @@ class SolutionPool(nn.Module):
     def size(self) -> int:
         """How many decisions there are."""
         return len(self._members)
+
+    @property
+    def undecided(self) -> int:
+        """How many rows had no decision so far, as of the solver."""
+        return count_undecided(self.family)
 
     def members(self, like: Tensor) -> Tensor:
         """Return all decisions of the pool, (M, *event), in the dtype and on the device of `like`."""

@@ -15,7 +15,7 @@ from imle_opt._attach import attach
 from imle_opt._bridge import flat_instances
 from imle_opt._checks import check_at_least_one, check_choice, check_generator
 from imle_opt._perturbed import decide_flat, theta_of
-from imle_opt.families import MAPOracle, as_family
+from imle_opt.families import MAPOracle, as_family, count_undecided
 from imle_opt_solvers.instances import Instances
 from imle_opt_solvers.solver import Solver
 
@@ -128,6 +128,11 @@ class Layer(nn.Module, ABC):
         draw = self.draw(theta.detach(), rows, generator)
         size = math.prod(batch) if self.batch_reduction == "mean" else 1
         return attach(draw.samples, theta, _rescaled(draw.rule, len(draw.samples), size)).to(costs.dtype)
+
+    @property
+    def undecided(self) -> int:
+        """Rows without a decision so far, each with gradient zero; each sample and each solve counts."""
+        return count_undecided(self.family)
 
     def extra_repr(self) -> str:
         """Show the family and the number of samples."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from imle_opt._bridge import flat_instances
 from imle_opt._checks import check_choice, check_like, check_positive
 from imle_opt._perturbed import maximum, theta_of
-from imle_opt.families import MAPOracle, as_family
+from imle_opt.families import MAPOracle, as_family, count_undecided
 from imle_opt_solvers.instances import Instances
 from imle_opt_solvers.solver import Solver
 
@@ -84,6 +84,11 @@ class DirectionalGradient(nn.Module):
         high, _, _ = maximum(theta_hat + ahead * theta, family, rows)
         low, _, _ = maximum(theta_hat - behind * theta, family, rows)
         return (low - high) / (ahead + behind)
+
+    @property
+    def undecided(self) -> int:
+        """Rows without a decision so far, each with gradient zero; each sample and each solve counts."""
+        return count_undecided(self.family)
 
     def extra_repr(self) -> str:
         """Show the family, the step and the direction."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from imle_opt._bridge import flat_instances
 from imle_opt._checks import check_at_least_one, check_generator, check_like
 from imle_opt._perturbed import NoiseSource, PerturbedMAP, event_sum, has_nan, theta_of
-from imle_opt.families import MAPOracle, as_family
+from imle_opt.families import MAPOracle, as_family, count_undecided
 from imle_opt.noise import Noise, NoNoise
 from imle_opt_solvers.errors import InvalidInputError
 from imle_opt_solvers.instances import Instances
@@ -129,6 +129,11 @@ class ExplicitMLE(nn.Module):
             return negative_log_likelihood(theta, label.to(theta), perturbed)
         target, fixed = mean_decision(theta_of(label, self.family).to(theta), perturbed)
         return negative_log_likelihood(theta, target, perturbed) - fixed
+
+    @property
+    def undecided(self) -> int:
+        """Rows without a decision so far, each with gradient zero; each sample and each solve counts."""
+        return count_undecided(self.family)
 
     def extra_repr(self) -> str:
         """Show the family and the number of samples."""

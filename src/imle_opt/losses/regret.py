@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from imle_opt._bridge import flat_instances
 from imle_opt._checks import at_least_float32, check_floating, check_like, check_samples_of
 from imle_opt._perturbed import decide_flat, event_sum, theta_of
-from imle_opt.families import MAPOracle, as_family
+from imle_opt.families import MAPOracle, as_family, count_undecided
 from imle_opt_solvers.instances import Instances
 from imle_opt_solvers.solver import Solver
 
@@ -44,6 +44,11 @@ class RegretLoss(nn.Module):
     def __init__(self, solver: Solver | MAPOracle) -> None:
         super().__init__()
         self.family = as_family(solver)
+
+    @property
+    def undecided(self) -> int:
+        """Rows without a decision so far, each with gradient zero; each sample and each solve counts."""
+        return count_undecided(self.family)
 
     def forward(
         self,

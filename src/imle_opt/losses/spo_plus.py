@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from imle_opt._bridge import flat_instances
 from imle_opt._checks import check_like
 from imle_opt._perturbed import event_sum, has_nan, maximum, theta_of
-from imle_opt.families import MAPOracle, as_family
+from imle_opt.families import MAPOracle, as_family, count_undecided
 from imle_opt.losses._labels import fixed_part_of
 from imle_opt_solvers.instances import Instances
 from imle_opt_solvers.solver import Solver
@@ -90,6 +90,11 @@ class SPOPlus(nn.Module):
         bound, _, _ = maximum(point, family, rows)
         value = bound - event_sum(point * best.nan_to_num(nan=0.0), family.event_dim) - fixed
         return torch.where(has_nan(best, family.event_dim), torch.nan, value)
+
+    @property
+    def undecided(self) -> int:
+        """Rows without a decision so far, each with gradient zero; each sample and each solve counts."""
+        return count_undecided(self.family)
 
     def extra_repr(self) -> str:
         """Show the family."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from imle_opt._bridge import flat_instances
 from imle_opt._checks import check_like, check_positive
 from imle_opt._perturbed import event_sum, maximum, theta_of
-from imle_opt.families import MAPOracle, as_family
+from imle_opt.families import MAPOracle, as_family, count_undecided
 from imle_opt.losses._labels import check_binary
 from imle_opt_solvers.instances import Instances
 from imle_opt_solvers.solver import Solver
@@ -77,6 +77,11 @@ class StructuredHinge(nn.Module):
         rows = flat_instances(instances, tuple(theta.shape[: theta.ndim - event_dim]))
         augmented, _, _ = maximum(theta + self.margin * (1 - 2 * y), self.family, rows)
         return augmented + self.margin * event_sum(y, event_dim) - event_sum(theta * y, event_dim)
+
+    @property
+    def undecided(self) -> int:
+        """Rows without a decision so far, each with gradient zero; each sample and each solve counts."""
+        return count_undecided(self.family)
 
     def extra_repr(self) -> str:
         """Show the family and the margin."""

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from imle_opt.profiling import StepProfile
 from imle_opt_solvers.errors import InvalidInputError
 
 __all__ = ["device_of", "features_of", "moved", "place"]
@@ -25,9 +26,15 @@ def device_of(model: nn.Module) -> torch.device:
     return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
 
-def moved(loader: Iterable[Any], device: torch.device) -> Generator[Any]:
-    """Yield the batches of a loader, with their tensors on a device."""
-    return (_to(batch, device) for batch in loader)
+def moved(loader: Iterable[Any], device: torch.device, profile: StepProfile | None = None) -> Generator[Any]:
+    """Yield the batches of a loader, with their tensors on a device; each is a step of the profile."""
+    if profile is None:
+        yield from (_to(batch, device) for batch in loader)
+        return
+    for batch in profile.steps(loader):
+        with profile.transferring():
+            there = _to(batch, device)
+        yield there
 
 
 def _to(item: Any, device: torch.device) -> Any:

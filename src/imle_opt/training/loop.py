@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from imle_opt._checks import check_at_least_one
+from imle_opt.profiling import StepProfile
 from imle_opt.training.batches import features_of, moved, place
 from imle_opt.training.best import Best
 from imle_opt.training.checkpoint import Checkpoint
@@ -41,6 +42,7 @@ def fit(
     seed: int | None = 0,
     callback: Callable[[EpochRecord], None] | None = None,
     clock: TimedSolver | None = None,
+    profile: StepProfile | None = None,
     progress: bool | None = None,
     device: torch.device | str | None = None,
     checkpoint: Checkpoint | None = None,
@@ -73,6 +75,8 @@ def fit(
         callback: called after each epoch with its record, a dictionary of numbers: for any logger
             (`wandb.log`, `print`) or a step of a learning rate schedule.
         clock: the solver in the loss, as a `TimedSolver`, to tell its seconds from the network's.
+        profile: of the layer or loss, to tell the seconds of network, transfer, solver and waiting for data:
+            each record has its numbers then, and it shows them all as a table.
         progress: show a bar on stderr; None: if that is a terminal.
         device: where to train; None: where the model's parameters are. Batches are moved there.
         checkpoint: where to save the run after every epoch; where that file exists, the run goes on from it,
@@ -118,7 +122,9 @@ def fit(
         while not ended():
             epoch = len(history) + 1
             record: EpochRecord = {"epoch": epoch}
-            record |= _train_epoch(model, moved(loader, device), loss, optimizer, epoch, clock)
+            batches = moved(loader, device, profile)
+            record |= _train_epoch(model, batches, loss, optimizer, epoch, clock)
+            record |= {} if profile is None else profile.lap()
             if validation is not None:
                 record["validation"] = _validate(model, validation, epoch)
                 best.offer(model, epoch, record["validation"])

@@ -19,8 +19,8 @@ class FitResult:
 
     Args:
         history: one dictionary per epoch: `epoch` (from 1), `loss` (mean over the rows), `seconds` (wall
-            clock of its training steps), with a `clock` also `solver_seconds`, with a validation also
-            `validation`.
+            clock of its training steps), with a `clock` also `solver_seconds`, with a `profile` what
+            `StepProfile.lap` returns, with a validation also `validation`.
         best_epoch: the epoch whose weights the model now has; without a validation, the last one.
         best_validation: the validation's value there; None without a validation.
         stopped_early: whether `patience` ended the run.
@@ -38,10 +38,10 @@ class FitResult:
 
     @property
     def solver_seconds(self) -> float:
-        """Seconds of the training steps that were spent in the solver; NaN without a `clock`."""
+        """Seconds of the training steps that were spent in the solver; NaN without `clock` and `profile`."""
         return math.fsum(record.get("solver_seconds", math.nan) for record in self.history)
 
     @property
     def network_seconds(self) -> float:
-        """The rest of the training steps: network, loss, data; NaN without a `clock`."""
+        """The rest of the training steps: network, loss, data; NaN without `clock` and `profile`."""
         return self.seconds - self.solver_seconds
