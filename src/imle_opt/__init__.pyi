@@ -37,10 +37,10 @@ from imle_opt.noise import Multiplicative as Multiplicative
 from imle_opt.noise import NoNoise as NoNoise
 from imle_opt.noise import Normal as Normal
 from imle_opt.noise import SumOfGamma as SumOfGamma
+from imle_opt.profiling import StepProfile as StepProfile
 from imle_opt.regularized import BinaryEntropy as BinaryEntropy
 from imle_opt.regularized import HalfSquaredNorm as HalfSquaredNorm
 from imle_opt.regularized import NegativeEntropy as NegativeEntropy
-from imle_opt.profiling import StepProfile as StepProfile
 from imle_opt.targets import PID as PID
 from imle_opt.targets import Adaptive as Adaptive
 from imle_opt.targets import Eq14 as Eq14

@@ -17,7 +17,7 @@ from imle_opt._checks import (
     check_positive,
 )
 from imle_opt._perturbed import NoiseSource, event_sum, over_event, theta_of
-from imle_opt.families import MAPOracle, as_family
+from imle_opt.families import MAPOracle, as_family, count_undecided
 from imle_opt.losses.explicit_mle import negative_log_likelihood
 from imle_opt.noise import Noise, Normal
 from imle_opt.regularized import Regularizer, regularized_maximum
@@ -147,6 +147,11 @@ class FenchelYoung(nn.Module):
         at_label = event_sum(regularizer.value(label) - theta.detach() * label, event_dim)
         slope = (optimum.points - label).nan_to_num(nan=0.0)
         return attach(optimum.values + at_label, theta, lambda grad: over_event(grad, event_dim) * slope)
+
+    @property
+    def undecided(self) -> int:
+        """Rows without a decision so far, each with gradient zero; each sample and each solve counts."""
+        return count_undecided(self.family)
 
     def extra_repr(self) -> str:
         """Show the family and what smooths its optimum."""
