@@ -69,9 +69,13 @@ def enumerate_knapsack(predicted, true):
         yield real.max() - ties, real.max(), choices[seen >= seen.max() - 1e-9], choices[real.argmax()]
 
 
-def read_rows(path):
+def read_rows(path, method="predicted"):
     with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+        return [row for row in csv.DictReader(file) if row["method"] == method]
+
+
+def figures_of(summary, place=0):
+    return summary["methods"][place]["figures"]
 
 
 def run_json(capsys, words):
@@ -113,13 +117,15 @@ def test_regret_of_a_pulp_file_equals_enumeration(model_file, tables, tmp_path, 
         "mean_worst_case_regret": worst.mean(),
         "optimal_share": (regrets < 1e-9).mean(),
         "mean_hamming": np.mean([float(row["hamming_distance"]) for row in rows]),
+        "mse": ((tables[2] - tables[3]) ** 2).mean(),
+        "mae": np.abs(tables[2] - tables[3]).mean(),
     }
     for name, figure in figures.items():
-        assert summary[name] == pytest.approx(figure, abs=1e-7), name
+        assert figures_of(summary)[name] == pytest.approx(figure, abs=1e-7), name
     assert summary["rows"] == 20
-    assert summary["sense"] == "max"
-    assert summary["predicted_statuses"] == {"optimal": 20}
-    assert 0.02 < summary["normalized_regret_ratio_of_sums"] < 0.5
+    assert summary["model"]["sense"] == "max"
+    assert summary["methods"][0]["statuses"] == {"optimal": 20}
+    assert 0.02 < figures_of(summary)["normalized_regret_ratio_of_sums"] < 0.5
 
 
 def test_every_table_format_gives_the_same(model_file, tables, tmp_path, capsys):
@@ -128,24 +134,25 @@ def test_every_table_format_gives_the_same(model_file, tables, tmp_path, capsys)
     np.savez(tmp_path / "p.npz", costs=tables[2])
     pd.DataFrame(tables[2], columns=ITEMS).to_parquet(tmp_path / "p.parquet")
     for name in ("p.npy", "p.npz", "p.parquet"):
-        _, summary = run_json(capsys, arguments(model_file, (tmp_path / name, tables[1])))
-        for key in ("predicted", "seconds"):
-            summary[key] = expected[key]
-        assert summary == expected
+        _, summary = run_json(capsys, arguments(model_file, (f"predicted={tmp_path / name}", tables[1])))
+        for each, other in zip(summary["methods"], expected["methods"], strict=True):
+            assert each.pop("seconds") > 0
+            assert each == {key: value for key, value in other.items() if key != "seconds"}
 
 
 def test_variables_from_the_table(model_file, tables, capsys):
     _, expected = run_json(capsys, arguments(model_file, tables))
     words = ["regret", f"{model_file}:model", "--predicted", str(tables[0]), "--true", str(tables[1])]
     _, summary = run_json(capsys, [*words, "--variables-from-table"])
-    assert summary["mean_regret"] == pytest.approx(expected["mean_regret"])
+    assert figures_of(summary) == pytest.approx(figures_of(expected))
     assert main(words) == 2
     assert "lacks 'take_4'" in capsys.readouterr().err
 
 
 def test_the_table_in_a_pipe_is_plain_text(model_file, tables, capsys):
     assert main(arguments(model_file, tables)) == 0
-    lines = capsys.readouterr().out.splitlines()
+    header, *lines = capsys.readouterr().out.splitlines()
+    assert header.split() == ["predicted", "constant", "oracle"]
     labels = [line.split("  ")[0] for line in lines]
     assert labels[:3] == [
         "normalised regret (ratio of sums)",
@@ -156,25 +163,28 @@ def test_the_table_in_a_pipe_is_plain_text(model_file, tables, capsys):
         assert label in labels
     assert "worst case under ties (ratio of sums)" in labels
     assert not any("│" in line for line in lines)
-    values = [line.split()[-1] for line in lines[:2]]
-    assert [line.index(value) for line, value in zip(lines, values, strict=False)] == [40, 40]
+    values = [line.split()[-3] for line in lines[:2]]
+    assert [line.index(value) for line, value in zip(lines, values, strict=False)] == [42, 42]
     assert main(arguments(model_file, tables, "--no-worst-case")) == 0
     assert "worst case" not in capsys.readouterr().out
 
 
 def test_fail_above(model_file, tables, capsys):
     _, summary = run_json(capsys, arguments(model_file, tables))
-    figure = summary["normalized_regret_ratio_of_sums"]
+    figure = figures_of(summary)["normalized_regret_ratio_of_sums"]
     assert main(arguments(model_file, tables, "--fail-above", str(figure + 1e-6))) == 0
     assert capsys.readouterr().err == ""
     assert main(arguments(model_file, tables, "--fail-above", str(figure - 1e-6))) == 1
     captured = capsys.readouterr()
-    assert captured.err.startswith("missed: normalised regret (ratio of sums) is ")
+    assert captured.err.startswith("missed: predicted: normalised regret (ratio of sums) is ")
     assert captured.err.count("\n") == 1
     assert "normalised regret" in captured.out
     assert main(arguments(model_file, tables, "--fail-above", "0", "--json")) == 1
-    assert json.loads(capsys.readouterr().out)["missed"] is True
-    perfect = (tables[1], tables[1])
+    thresholds = json.loads(capsys.readouterr().out)["thresholds"]
+    assert thresholds["fail_above"] == 0
+    assert len(thresholds["missed"]) == 1
+    assert main(arguments(model_file, tables, "--fail-above", "0", "--baseline", "predicted")) == 0
+    perfect = (f"perfect={tables[1]}", tables[1])
     assert main(arguments(model_file, perfect, "--fail-above", "0")) == 0
 
 
@@ -191,7 +201,7 @@ def test_an_undefined_ratio_misses_the_threshold(tmp_path, capsys):
     assert main(words) == 1
     captured = capsys.readouterr()
     assert "is undefined, above the threshold" in captured.err
-    assert "note: the optima sum to zero: the ratio of sums is undefined" in captured.out
+    assert "note: p: the optima sum to zero: the ratio of sums is undefined" in captured.out
     assert "note: the solver (function) does not prove its optima" in captured.out
 
 
@@ -208,14 +218,17 @@ def test_rows_without_a_decision(tmp_path, capsys):
     words += ["--true", str(tmp_path / "t.csv")]
     assert main(words) == 2
     assert (
-        "With the predicted costs: 1 of 3 rows have no proven optimum (row 1: unbounded)"
+        "With the predicted costs of 'p': 1 of 2 rows have no proven optimum (row 1: unbounded)"
         in capsys.readouterr().err
     )
     out = tmp_path / "rows.csv"
-    code, summary = run_json(capsys, [*words, "--on-failure", "nan", "--csv", str(out)])
+    code, summary = run_json(capsys, [*words, "--on-failure", "skip", "--csv", str(out)])
     assert code == 0
-    assert summary["unmeasured_rows"] == [1]
-    rows = read_rows(out)
+    failure = {"method": "p", "seed": "0", "row": 1, "status": "unbounded"}
+    assert summary["failures"] == [failure]
+    assert summary["methods"][0]["statuses"] == {"optimal": 2, "unbounded": 1}
+    assert "p: no decision in 1 row (row 1): left out of its figures" in summary["notes"]
+    rows = read_rows(out, "p")
     assert rows[1]["regret"] == ""
     assert rows[1]["predicted_status"] == "unbounded"
     # True costs (-0.5, 1): (6, 7) earns 4; predicted (-3, 1) stops at (0, 1), which earns 1.
@@ -237,13 +250,15 @@ def test_a_grid_path(tmp_path, capsys):
     ]
     code, summary = run_json(capsys, words)
     assert code == 0
-    assert 0 < summary["normalized_regret_ratio_of_sums"] < 1
-    assert summary["engine"].startswith("kernel")
-    assert summary["undetermined_worst_case_rows"] == []
+    assert 0 < figures_of(summary)["normalized_regret_ratio_of_sums"] < 1
+    assert summary["model"]["engine"].startswith("kernel")
+    assert summary["notes"] == []
     true[4, 1, 2] = -1
     np.save(tmp_path / "p.npy", true)
     assert main(words) == 2
-    assert "row 4, entry 7" in capsys.readouterr().err
+    wrong = capsys.readouterr().err
+    assert "With the predicted costs of 'p' in rows 1 to 5, counted here from the first of them: " in wrong
+    assert "row 3, entry 7" in wrong
 
 
 def bad_inputs(folder):
@@ -416,8 +431,9 @@ def test_a_terminal_gets_a_table_and_a_progress_bar(tmp_path):
         "model = FunctionSolver(slow, 2, 'min')\n",
         encoding="utf-8",
     )
-    (tmp_path / "t.csv").write_text("1,2\n" * 8, encoding="utf-8")
-    words = ["regret", "slow.py:model", "--predicted", "t.csv", "--true", "t.csv"]
+    (tmp_path / "t.csv").write_text("".join(f"{row},3\n" for row in range(8)), encoding="utf-8")
+    (tmp_path / "p.csv").write_text("".join(f"{row},2\n" for row in range(8)), encoding="utf-8")
+    words = ["regret", "slow.py:model", "--predicted", "p.csv", "--true", "t.csv"]
     master, slave = os.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
     process = subprocess.Popen(

@@ -23,7 +23,7 @@ SESSIONS = [
 
 def without_timings(text):
     """Return the lines, with seconds masked."""
-    return [re.sub(r"(seconds in the solver +)[\d.e-]+", r"\1...", line) for line in text.splitlines()]
+    return [re.sub(r"^(seconds +).*", r"\1...", line) for line in text.splitlines()]
 
 
 @pytest.fixture(autouse=True)

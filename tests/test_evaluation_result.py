@@ -42,7 +42,6 @@ def method(**changes):
         "gaps": np.array([[0.0, 0.0, np.nan]]),
         "errors": PredictionErrors(*np.ones((4, 1))),
         "worst_rows": (),
-        "solves": 3,
         "seconds": 1.0,
     }
     return MethodResult(**{**settings, **changes})

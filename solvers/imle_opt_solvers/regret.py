@@ -47,6 +47,7 @@ def evaluate(
     *,
     instances: Instances | None = None,
     true_solution: Solution | None = None,
+    predicted_solution: Solution | None = None,
     worst_case: bool = True,
     tolerance: float = _TOLERANCE,
 ) -> RegretReport:
@@ -70,6 +71,7 @@ def evaluate(
         instances: per-row data, as for `solver.solve`.
         true_solution: what `solver.solve(true_costs, instances=instances)` returned earlier; saves half of
             the solves where many predictions are held against the same true costs.
+        predicted_solution: what `solver.solve(predicted_costs, instances=instances)` returned earlier.
         worst_case: also find the worst regret among the decisions that are optimal for the predicted costs,
             since which of them a solver returns is chance. NaN (and named in the report) in rows where it
             cannot be determined, above all where a solver for non-negative costs meets a predicted cost of 0.
@@ -83,8 +85,8 @@ def evaluate(
         SolveError: a row without a proven optimum, where the solver's `on_failure` is `"raise"`.
         RegretError: a decision better than the optimum: a wrong sense, or a solver that is not optimal.
 
-    Two solves per row (one with `true_solution`); the worst case adds one, and one or two more in rows whose
-    second-best decision is close.
+    Two solves per row, one less for each solution that is given; the worst case adds one, and one or two more
+    in rows whose second-best decision is close.
     """
     if not 0 <= tolerance < 1:
         raise InvalidInputError(f"`tolerance` must lie in [0, 1), not {tolerance!r}: it is relative.")
@@ -95,16 +97,11 @@ def evaluate(
             f"`predicted_costs` and `true_costs` must have the same shape, one row per instance: they have "
             f"{predicted.shape} and {true.shape}."
         )
-    decided = _solve(solver, predicted, instances, "predicted")
-    best = _solve(solver, true, instances, "true") if true_solution is None else true_solution
-    if best.decisions.shape != true.shape:
-        raise InvalidInputError(
-            f"`true_solution` holds decisions of shape {best.decisions.shape}; `true_costs` has shape "
-            f"{true.shape}. Pass what `solver.solve(true_costs)` returned."
-        )
+    decided = _known_or_solved(predicted_solution, solver, predicted, instances, "predicted")
+    best = _known_or_solved(true_solution, solver, true, instances, "true")
     report = _compare(solver, predicted, true, decided, best, tolerance)
-    if true_solution is not None:
-        report = replace(report, solves=report.rows, seconds=decided.seconds)
+    own = [each for each, known in ((decided, predicted_solution), (best, true_solution)) if known is None]
+    report = replace(report, solves=report.rows * len(own), seconds=sum(each.seconds for each in own))
     if not worst_case:
         return report
     ties = _find_ties(solver, predicted, true, decided, report, instances, tolerance)
@@ -160,6 +157,19 @@ def normalized_regret(
         true_solution=true_solution,
         worst_case=False,
     ).normalized_regret
+
+
+def _known_or_solved(
+    known: Solution | None, solver: Solver, costs: FloatArray, instances: Instances | None, which: str
+) -> Solution:
+    if known is None:
+        return _solve(solver, costs, instances, which)
+    if known.decisions.shape != costs.shape:
+        raise InvalidInputError(
+            f"`{which}_solution` holds decisions of shape {known.decisions.shape}; `{which}_costs` has shape "
+            f"{costs.shape}. Pass what `solver.solve({which}_costs)` returned."
+        )
+    return known
 
 
 def _solve(solver: Solver, costs: FloatArray, instances: Instances | None, which: str) -> Solution:

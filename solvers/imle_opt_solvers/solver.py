@@ -19,7 +19,7 @@ from imle_opt_solvers.errors import InvalidInputError, SolveError
 from imle_opt_solvers.instances import Instances, flatten_instances
 from imle_opt_solvers.solution import FloatArray, OnFailure, Sense, Solution, Status
 
-__all__ = ["CostDomain", "Solver", "Traits"]
+__all__ = ["CostDomain", "Solver", "Traits", "failure_message"]
 
 
 class CostDomain(StrEnum):
@@ -187,7 +187,8 @@ class Solver(ABC):
         if not failed:
             return solution
         if self.on_failure == "raise":
-            raise SolveError(_failure_message(solution, failed, self.failure_advice), failed, solution)
+            message = failure_message(solution, failed, self.failure_advice)
+            raise SolveError(f"{message} The other rows are in this error's `solution`.", failed, solution)
         if self.on_failure == "incumbent":
             return solution
         decisions, objectives = solution.decisions.copy(), solution.objectives.copy()
@@ -206,14 +207,24 @@ _ADVICE = {
 }
 
 
-def _failure_message(solution: Solution, failed: tuple[int, ...], own: Mapping[Status, str]) -> str:
+def failure_message(
+    solution: Solution, failed: tuple[int, ...], own: Mapping[Status, str], first_row: int = 0
+) -> str:
+    """Return which rows have no proven optimum, and what to do about them.
+
+    Args:
+        solution: what was solved.
+        failed: its failed rows, at least one.
+        own: the solver's own advice, see `Solver.failure_advice`.
+        first_row: the number that the solution's first row goes by.
+    """
     counts = Counter(solution.statuses[row] for row in failed)
-    shown = ", ".join(f"row {row}: {solution.statuses[row].value}" for row in failed[:5])
+    shown = ", ".join(f"row {first_row + row}: {solution.statuses[row].value}" for row in failed[:5])
     more = f", and {len(failed) - 5} more" if len(failed) > 5 else ""
     advice = "; ".join(f"{status.value}: {own.get(status, _ADVICE[status])}" for status in counts)
     return (
         f"{len(failed)} of {len(solution.statuses)} rows have no proven optimum ({shown}{more}). "
-        f"What to do: {advice}. The other rows are in this error's `solution`."
+        f"What to do: {advice}."
     )
 
 

@@ -25,7 +25,7 @@ from typing import Any
 from imle_opt.built_in_models import BUILT_IN_FORMS, built_in_model
 from imle_opt_solvers import Limits, ModelError, Solver, wrap
 
-__all__ = ["load_solver"]
+__all__ = ["load_solver", "model_files"]
 
 _MODEL_FILES = (".mps", ".lp", ".gz")
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -67,6 +67,19 @@ def load_solver(
     if inspect.isroutine(model):
         model = _call(model, spec)
     return _wrapped(model, variables, engine, limits)
+
+
+def model_files(spec: str) -> tuple[Path, ...]:
+    """Return the files that a MODEL argument names, as far as they are there: of a module, its source.
+
+    Args:
+        spec: what `load_solver` takes, loaded already.
+    """
+    place, _, _ = spec.rpartition(":")
+    module = sys.modules.get(place)
+    named = getattr(module, "__file__", None)
+    candidates = [spec, place, named or "", *spec.partition(":")[2].split(",")]
+    return tuple(dict.fromkeys(path for path in map(Path, candidates) if path.is_file()))
 
 
 def _wrapped(model: Any, variables: Sequence[str] | None, engine: str, limits: Limits | None) -> Solver:

@@ -25,11 +25,11 @@ app = typer.Typer(
 
 
 class OnFailureOption(StrEnum):
-    """`imle_opt_solvers.OnFailure`, as an option."""
+    """What to do with solves that end without a proven optimum."""
 
     RAISE = "raise"
+    SKIP = "skip"
     INCUMBENT = "incumbent"
-    NAN = "nan"
 
 
 def run(arguments: Sequence[str] | None) -> int:
@@ -83,10 +83,17 @@ def regret(
         ),
     ],
     predicted: Annotated[
-        Path,
-        typer.Option(metavar="FILE", help="Predicted costs: .csv, .parquet, .npy, .npz; a row per instance."),
+        list[str],
+        typer.Option(
+            metavar="NAME=FILE",
+            help="A method and its predicted costs: .csv, .parquet, .npy, .npz; a row per instance. Repeat "
+            "it. Several files of one name, or a column 'seed', are several seeds.",
+        ),
     ],
     true: Annotated[Path, typer.Option(metavar="FILE", help="True costs, the same rows in the same order.")],
+    baseline: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The method that the others are compared with.")
+    ] = None,
     variables: Annotated[
         list[str] | None,
         typer.Option(
@@ -109,6 +116,18 @@ def regret(
     on_failure: Annotated[
         OnFailureOption, typer.Option(help="What to do with solves that end without a proven optimum.")
     ] = OnFailureOption.RAISE,
+    tolerance: Annotated[
+        float, typer.Option(metavar="SHARE", help="What counts as no regret, relative to the objective.")
+    ] = 1e-6,
+    workers: Annotated[
+        int | None, typer.Option(metavar="NUMBER", help="Solve on so many processors. Without: on all.")
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Keep what is solved in this folder, and go on from what is there already."
+        ),
+    ] = None,
     worst_case: Annotated[
         bool, typer.Option(help="Also find the worst regret under ties; at least one more solve per row.")
     ] = True,
@@ -123,15 +142,16 @@ def regret(
         ),
     ] = None,
 ) -> int:
-    """Measure the regret of predicted costs: what it costs to decide by them, under the true ones."""
+    """Measure the regret of predicted costs: what decisions by them cost, under the true ones."""
 
     def command() -> ExitCode:
         from imle_opt.cli.regret_command import RegretOptions, run_regret
 
         options = RegretOptions(
             model=model,
-            predicted=predicted,
+            predicted=tuple(predicted),
             true=true,
+            baseline=baseline,
             variables=tuple(variables or ()),
             variables_from_table=variables_from_table,
             engine=engine,
@@ -139,6 +159,9 @@ def regret(
             relative_gap=relative_gap,
             on_failure=on_failure.value,
             worst_case=worst_case,
+            tolerance=tolerance,
+            workers=workers,
+            resume=resume,
             json=json,
             csv=csv,
             fail_above=fail_above,

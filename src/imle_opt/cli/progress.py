@@ -16,7 +16,7 @@ from imle_opt_solvers import InvalidInputError, Solution, Solver, Status
 from imle_opt_solvers.instances import Instances
 from imle_opt_solvers.solution import FloatArray
 
-__all__ = ["ProgressSolver", "progress_bar"]
+__all__ = ["ProgressSolver", "late_progress_bar", "progress_bar"]
 
 _PATIENCE = 1.0
 _CHUNK_SECONDS = 0.1
@@ -76,20 +76,37 @@ def progress_bar(description: str, total: int) -> Generator[Callable[[int], None
         description: what is going on.
         total: rows that are expected; the bar makes room where there are more.
     """
+    with late_progress_bar(description) as begin:
+        yield begin(total)
+
+
+@contextmanager
+def late_progress_bar(description: str) -> Generator[Callable[[int], Callable[[int], None]]]:
+    """Yield a function that is told how many rows are expected, and returns the one that counts them.
+
+    Args:
+        description: what is going on.
+    """
     console = Console(stderr=True)
     progress = Progress(console=console, transient=True)
-    task = progress.add_task(description, total=total)
+    task = progress.add_task(description, total=None)
     began = time.perf_counter()
+    expected = 0
 
     def solved(rows: int) -> None:
         progress.advance(task, rows)
-        progress.update(task, total=max(total, progress.tasks[0].completed))
+        progress.update(task, total=max(expected, progress.tasks[0].completed))
         waited = time.perf_counter() - began > _PATIENCE
         if waited and console.is_terminal and not progress.live.is_started:
             progress.start()
 
+    def begin(total: int) -> Callable[[int], None]:
+        nonlocal expected
+        expected = total
+        return solved
+
     try:
-        yield solved
+        yield begin
     finally:
         if progress.live.is_started:
             progress.stop()

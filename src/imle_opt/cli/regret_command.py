@@ -1,27 +1,35 @@
-"""`imle-opt regret`: evaluate predicted costs against true ones."""
+"""`imle-opt regret`: evaluate the predicted costs of several methods against the true ones."""
 
 from __future__ import annotations
 
-import csv
 import json
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from imle_opt.cli.outcome import ExitCode, say
-from imle_opt.cli.progress import ProgressSolver, progress_bar
-from imle_opt.cli.show import show_table
-from imle_opt.model_spec import load_solver
-from imle_opt.tables import read_costs, read_table
+from imle_opt.cli.progress import late_progress_bar
+from imle_opt.cli.regret_table import show_evaluation
+from imle_opt.evaluation.figures import figures
+from imle_opt.evaluation.inputs import SEED_COLUMN, MethodFiles
+from imle_opt.evaluation.json_report import as_json
+from imle_opt.evaluation.result import Evaluation, Role
+from imle_opt.evaluation.row_csv import write_rows
+from imle_opt.evaluation.run import CONSTANT, EvaluationRequest, evaluate_files
+from imle_opt.model_spec import load_solver, model_files
+from imle_opt.tables import open_table
 from imle_opt_solvers import InvalidInputError, Limits, Solver
-from imle_opt_solvers.regret import RegretReport, evaluate
-from imle_opt_solvers.solution import FloatArray, OnFailure
+from imle_opt_solvers.solution import OnFailure
 
 __all__ = ["RegretOptions", "run_regret"]
+
+_RESERVED = (CONSTANT, "oracle", "true", "model")
+_ON_FAILURE: dict[str, OnFailure] = {"raise": "raise", "skip": "nan", "incumbent": "incumbent"}
 
 
 @dataclass(frozen=True)
@@ -29,125 +37,157 @@ class RegretOptions:
     """What `imle-opt regret` was asked; see its `--help`."""
 
     model: str
-    predicted: Path
+    predicted: tuple[str, ...]
     true: Path
+    baseline: str | None
     variables: tuple[str, ...]
     variables_from_table: bool
     engine: str
     seconds: float | None
     relative_gap: float
-    on_failure: OnFailure
+    on_failure: str
     worst_case: bool
+    tolerance: float
+    workers: int | None
+    resume: Path | None
     json: bool
     csv: Path | None
     fail_above: float | None
 
 
 def run_regret(options: RegretOptions) -> ExitCode:
-    """Evaluate, print, write, and compare with the threshold.
+    """Evaluate, print, write, and compare with the thresholds.
 
     Raises:
         ImleOptError: anything wrong with the model, the tables or the options.
     """
-    _check(options)
-    solver = _load(options)
-    predicted = read_costs(options.predicted, names=solver.names, shape=solver.shape)
-    true = read_costs(options.true, names=solver.names, shape=solver.shape)
-    if len(predicted) != len(true):
-        raise InvalidInputError(
-            f"{options.predicted} has {len(predicted)} rows and {options.true} has {len(true)}: give one row "
-            f"per instance in both, in the same order."
-        )
-    report = _evaluate(solver, predicted, true, options.worst_case)
+    methods = _methods_of(options.predicted)
+    _check(options, methods)
+    evaluation = _evaluate(options, methods)
     if options.csv is not None:
-        _write_csv(options.csv, report)
+        write_rows(options.csv, evaluation)
+    missed = _missed(evaluation, options.fail_above)
     if options.json:
-        print(json.dumps(_as_json(options, report), indent=2, allow_nan=False))
+        thresholds = {"fail_above": options.fail_above, "missed": missed}
+        print(json.dumps({**as_json(evaluation), "thresholds": thresholds}, indent=2, allow_nan=False))
     else:
-        show_table(("", ""), report.table(), report.notes)
-    return _judge(report, options.fail_above)
+        show_evaluation(evaluation)
+    for message in missed:
+        say("missed", message)
+    return ExitCode.MISSED if missed else ExitCode.OK
 
 
-def _check(options: RegretOptions) -> None:
+def _methods_of(words: Sequence[str]) -> tuple[MethodFiles, ...]:
+    """Read `NAME=FILE`, several of one name as its seeds, or `FILE`, named by its stem."""
+    files: dict[str, list[Path]] = {}
+    for word in words:
+        name, equals, path = word.partition("=")
+        if not equals or Path(word).exists():
+            name, path = Path(word).stem, word
+            if name in files:
+                raise InvalidInputError(
+                    f"--predicted {word}: there is a {name!r} already. Write --predicted NAME={word}; the "
+                    f"same name again means another seed of that method."
+                )
+        if not name.strip() or not path:
+            raise InvalidInputError(f"--predicted {word}: write NAME=FILE, or FILE.")
+        if name in _RESERVED:
+            raise InvalidInputError(
+                f"--predicted {word}: {name!r} is the name of a reference. Choose another."
+            )
+        files.setdefault(name, []).append(Path(path))
+    return tuple(MethodFiles(name, tuple(paths)) for name, paths in files.items())
+
+
+def _check(options: RegretOptions, methods: Sequence[MethodFiles]) -> None:
     threshold = options.fail_above
     if threshold is not None and not (math.isfinite(threshold) and threshold >= 0):
         raise InvalidInputError(f"--fail-above must be a number from 0, as 0.03 for 3%, not {threshold}.")
+    if not 0 <= options.tolerance < 1:
+        raise InvalidInputError(
+            f"--tolerance must be in [0, 1), not {options.tolerance}: it is relative to the objective."
+        )
+    if options.workers is not None and options.workers < 1:
+        raise InvalidInputError(f"--workers must be at least 1, not {options.workers}.")
     if options.variables and options.variables_from_table:
         raise InvalidInputError(
             "--variables and --variables-from-table say the same thing: give one of them."
         )
     if options.csv is not None and not options.csv.parent.is_dir():
         raise InvalidInputError(f"--csv {options.csv}: the folder {options.csv.parent} does not exist.")
+    _known_method("--baseline", options.baseline, methods)
 
 
-def _load(options: RegretOptions) -> Solver:
-    limited = options.seconds is not None or options.relative_gap != 0
-    limits = Limits(seconds=options.seconds, relative_gap=options.relative_gap) if limited else None
+def _known_method(option: str, name: str | None, methods: Sequence[MethodFiles]) -> None:
+    known = [*(method.name for method in methods), CONSTANT]
+    if name is not None and name not in known:
+        raise InvalidInputError(f"{option} {name}: there is no such method. There are {', '.join(known)}.")
+
+
+def _evaluate(options: RegretOptions, methods: Sequence[MethodFiles]) -> Evaluation:
+    limits = Limits(seconds=options.seconds, relative_gap=options.relative_gap)
+    make_solver = _solver_maker(options, methods, limits)
+    request = EvaluationRequest(
+        model=options.model,
+        solver=make_solver().with_on_failure(_ON_FAILURE[options.on_failure]),
+        make_solver=make_solver,
+        limits=limits,
+        model_files=model_files(options.model),
+        true=options.true,
+        methods=methods,
+        baseline=options.baseline,
+        worst_case=options.worst_case,
+        tolerance=options.tolerance,
+        workers=options.workers or _processors(),
+        resume=options.resume,
+    )
+    with late_progress_bar("solving") as begin:
+        return evaluate_files(request, begin)
+
+
+def _solver_maker(
+    options: RegretOptions, methods: Sequence[MethodFiles], limits: Limits
+) -> Callable[[], Solver]:
     variables: Sequence[str] | None = options.variables or None
     if options.variables_from_table:
-        variables = read_table(options.predicted).columns
+        first = methods[0].paths[0]
+        variables = open_table(first, label=SEED_COLUMN).columns
         if variables is None:
             raise InvalidInputError(
-                f"{options.predicted} has no header to take the names of the variables from: add one, or use "
-                f"--variables."
+                f"{first} has no header to take the names of the variables from: add one, or use --variables."
             )
-    solver = load_solver(options.model, variables=variables, engine=options.engine, limits=limits)
-    return solver.with_on_failure(options.on_failure)
-
-
-def _evaluate(solver: Solver, predicted: FloatArray, true: FloatArray, worst_case: bool) -> RegretReport:
-    passes = 3 if worst_case else 2
-    with progress_bar("solving", passes * len(true)) as solved:
-        return evaluate(ProgressSolver(solver, solved), predicted, true, worst_case=worst_case)
-
-
-def _as_json(options: RegretOptions, report: RegretReport) -> dict[str, Any]:
-    asked = {"model": options.model, "predicted": str(options.predicted), "true": str(options.true)}
-    threshold = {"fail_above": options.fail_above, "missed": _misses(report, options.fail_above)}
-    return {**asked, **report.summary(), **threshold}
-
-
-def _write_csv(path: Path, report: RegretReport) -> None:
-    worst = report.worst_case_regrets
-    columns: dict[str, Sequence[object]] = {
-        "row": range(report.rows),
-        "regret": _cells(report.regrets),
-        "worst_case_regret": [""] * report.rows if worst is None else _cells(worst),
-        "achieved_objective": _cells(report.achieved_objectives),
-        "optimal_objective": _cells(report.optimal_objectives),
-        "optimal": report.optimal.astype(int).tolist(),
-        "exact_match": report.exact_matches.astype(int).tolist(),
-        "hamming_distance": _cells(report.hamming_distances),
-        "predicted_status": [status.value for status in report.predicted_statuses],
-        "true_status": [status.value for status in report.true_statuses],
-    }
-    try:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(columns)
-            writer.writerows(zip(*columns.values(), strict=True))
-    except OSError as error:
-        raise InvalidInputError(f"--csv {path}: cannot be written: {error.strerror}.") from error
-
-
-def _cells(values: FloatArray) -> list[object]:
-    return ["" if np.isnan(value) else value for value in values.tolist()]
-
-
-def _misses(report: RegretReport, threshold: float | None) -> bool:
-    """Whether the ratio of sums is above the threshold; where undefined, whether there is any regret."""
-    if threshold is None or report.mean_regret == 0:
-        return False
-    return not report.normalized_regret <= threshold
-
-
-def _judge(report: RegretReport, threshold: float | None) -> ExitCode:
-    if threshold is None or not _misses(report, threshold):
-        return ExitCode.OK
-    figure = report.normalized_regret
-    shown = "undefined" if np.isnan(figure) else f"{100 * figure:.4g}%"
-    say(
-        "missed",
-        f"normalised regret (ratio of sums) is {shown}, above the threshold of {100 * threshold:.4g}%.",
+    limited = limits != Limits()
+    return partial(
+        load_solver,
+        options.model,
+        variables=variables,
+        engine=options.engine,
+        limits=limits if limited else None,
     )
-    return ExitCode.MISSED
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _missed(evaluation: Evaluation, threshold: float | None) -> list[str]:
+    """Return a message for each method above the threshold; the baseline is not judged."""
+    if threshold is None:
+        return []
+    messages: list[str] = []
+    for method in evaluation.methods:
+        if method.role is not Role.PREDICTED or method.name == evaluation.baseline:
+            continue
+        found = figures(method, evaluation)
+        figure = found.normalized_regret_ratio_of_sums
+        # Where the ratio is undefined, any regret is too much.
+        if figure <= threshold or (np.isnan(figure) and found.mean_regret == 0):
+            continue
+        shown = "undefined" if np.isnan(figure) else f"{100 * figure:.4g}%"
+        messages.append(
+            f"{method.name}: normalised regret (ratio of sums) is {shown}, above the threshold of "
+            f"{100 * threshold:.4g}%."
+        )
+    return messages

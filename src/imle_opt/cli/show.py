@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 __all__ = ["show_table"]
 
@@ -22,12 +23,14 @@ def show_table(header: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequ
     if not console.is_terminal:
         print("\n".join([*_aligned(header, rows), *(f"note: {note}" for note in notes)]))
         return
-    table = Table(*header, show_header=any(header))
+    table = Table(show_header=any(header))
+    for title in header:
+        table.add_column(Text(title))
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     console.print(table)
     for note in notes:
-        console.print(f"[yellow]note:[/yellow] {note}", markup=True, highlight=False)
+        console.print(Text.assemble(("note:", "yellow"), " ", note), highlight=False)
 
 
 def _aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

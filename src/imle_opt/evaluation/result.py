@@ -155,8 +155,7 @@ class MethodResult:
         gaps: (S, N) proven relative gap of those solves; 0 where optimal, NaN where unknown.
         errors: of the predicted costs.
         worst_rows: the rows with the highest regret, at most ten, worst first; rows without regret are none.
-        solves: how many rows were solved for this method, ties included.
-        seconds: wall clock spent on this method.
+        seconds: spent on this method, all workers added up.
     """
 
     name: str
@@ -171,7 +170,6 @@ class MethodResult:
     gaps: FloatArray
     errors: PredictionErrors
     worst_rows: tuple[WorstRow, ...]
-    solves: int
     seconds: float
 
     @property
@@ -188,6 +186,11 @@ class MethodResult:
     def exact_matches(self) -> BoolArray:
         """(S, N) whether the decision is the very one that the true costs give."""
         return np.asarray(self.hamming_distances == 0)
+
+    @property
+    def largest_gap(self) -> float:
+        """The largest relative gap of a solve under the predicted costs; inf where one is unknown."""
+        return float(np.max(_known_gaps(self.statuses, self.gaps), initial=0.0))
 
     @property
     def has_ties(self) -> BoolArray | None:
@@ -216,13 +219,13 @@ class RowFailure:
 
 @dataclass(frozen=True)
 class Timings:
-    """Where the time went: wall clock in seconds.
+    """Where the time went, in seconds.
 
     Args:
-        reading: waiting for the tables.
-        solving: true and predicted costs.
-        ties: the search for the worst tie.
-        total: all of it.
+        reading: wall clock of reading the tables.
+        solving: true and predicted costs, all workers added up.
+        ties: the search for the worst tie, all workers added up.
+        total: wall clock of all of it.
         workers: on how many threads or processes.
     """
 
@@ -283,8 +286,7 @@ class Evaluation:
     @property
     def largest_gap(self) -> float:
         """The largest relative gap of any solve of the evaluation; inf where one is not known at all."""
-        gaps = [float(np.max(_known_gaps(each.statuses, each.gaps), initial=0.0)) for each in self.methods]
-        return max([self.largest_oracle_gap, *gaps])
+        return max([self.largest_oracle_gap, *(method.largest_gap for method in self.methods)])
 
     def method(self, name: str) -> MethodResult:
         """Return the method of that name.

@@ -1,0 +1,96 @@
+"""What `imle-opt regret` prints for people: the methods side by side, then how they were measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from imle_opt.cli.show import show_table
+from imle_opt.evaluation.figures import figures
+from imle_opt.evaluation.notes import notes
+from imle_opt.evaluation.result import Evaluation, status_counts
+
+__all__ = ["show_evaluation"]
+
+
+def _percent(share: float) -> str:
+    return "undefined" if np.isnan(share) else f"{100 * share:.3g}%"
+
+
+def _number(value: float) -> str:
+    return "undefined" if np.isnan(value) else f"{value:.6g}"
+
+
+_ROWS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+    ("normalised regret (ratio of sums)", "normalized_regret_ratio_of_sums", _percent),
+    ("normalised regret (mean of ratios)", "normalized_regret_mean_of_ratios", _percent),
+    ("mean regret", "mean_regret", _number),
+    ("median regret", "median_regret", _number),
+    ("interquartile mean regret", "interquartile_mean_regret", _number),
+    ("mean objective", "mean_objective", _number),
+    ("optimal decisions", "optimal_share", _percent),
+    ("exact matches", "exact_match_share", _percent),
+    ("mean Hamming distance", "mean_hamming", _number),
+    ("worst case under ties (ratio of sums)", "normalized_worst_case_regret_ratio_of_sums", _percent),
+    ("worst case under ties (mean of ratios)", "normalized_worst_case_regret_mean_of_ratios", _percent),
+    ("worst case under ties (mean regret)", "mean_worst_case_regret", _number),
+    ("rows where ties hide regret", "tied_share", _percent),
+    ("cost errors: mean squared (MSE)", "mse", _number),
+    ("cost errors: mean absolute (MAE)", "mae", _number),
+    ("cost errors: explained variance (R2)", "r2", _number),
+    ("cost errors: rank correlation (Spearman)", "spearman", _number),
+)
+_TIES = ("normalized_worst_case", "mean_worst_case", "tied_share")
+_PERFECT = {
+    "optimal_share": 1.0,
+    "exact_match_share": 1.0,
+    "r2": 1.0,
+    "spearman": 1.0,
+}
+
+
+def show_evaluation(evaluation: Evaluation) -> None:
+    """Print the figures of every method, those of the oracle beside them, the facts and the notes."""
+    every = {method.name: figures(method, evaluation) for method in evaluation.methods}
+    header = ("", *every, "oracle")
+    rows = [
+        (label, *(shown(getattr(each, name)) for each in every.values()), _oracle(name, shown, evaluation))
+        for label, name, shown in _ROWS
+        if evaluation.methods[0].worst_case_regrets is not None or not name.startswith(_TIES)
+    ]
+    show_table(header, rows)
+    print()
+    show_table(("", ""), _facts(evaluation), notes(evaluation))
+
+
+def _oracle(name: str, shown: Callable[[float], str], evaluation: Evaluation) -> str:
+    """Return a figure of the one who knows the true costs."""
+    if name == "mean_objective":
+        known = evaluation.optimal_objectives[~np.isnan(evaluation.optimal_objectives)]
+        return shown(float(known.mean()) if known.size else np.nan)
+    return shown(_PERFECT.get(name, 0.0))
+
+
+def _facts(evaluation: Evaluation) -> list[tuple[str, str]]:
+    model, timings = evaluation.model, evaluation.timings
+    seeds = {method.name: len(method.seeds) for method in evaluation.methods if len(method.seeds) > 1}
+    facts = [
+        ("rows", str(evaluation.num_rows)),
+        ("solver", f"{model.engine}, {model.sense.value}imises"),
+        ("solves under true costs", _status_text(status_counts(evaluation.true_statuses))),
+    ]
+    facts += [(f"seeds of {name}", str(count)) for name, count in seeds.items()]
+    facts += [
+        (f"solves under {method.name}", _status_text(status_counts(method.statuses)))
+        for method in evaluation.methods
+    ]
+    return [
+        *facts,
+        ("distinct solves", str(evaluation.solves)),
+        ("seconds", f"{timings.total:.3g}, of which {timings.reading:.3g} reading"),
+    ]
+
+
+def _status_text(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {status}" for status, count in counts.items()) or "none"
