@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from imle_opt.evaluation.cost_errors import TrueRanks, error_sums
+from imle_opt.evaluation.cost_errors import TrueRanks, row_errors
 from imle_opt.evaluation.remembered import RememberingSolver, status_codes
 from imle_opt.evaluation.result import CodeArray
 from imle_opt_solvers import InvalidInputError, RegretError, SolveError, Solver
@@ -42,7 +42,10 @@ class Block:
         hamming_distances: (R, b).
         codes: (R, b) statuses of the solves under the predicted costs.
         gaps: (R, b).
-        error_sums: (R, 6), see `cost_errors`.
+        squared_errors: (R, b) sums over the costs of a row, see `cost_errors`; as are the next two.
+        absolute_errors: (R, b).
+        rank_correlations: (R, b).
+        true_scatter: (b,) squared distances of a row's true costs from the mean of all rows.
         worst_rows: (R, w) the rows of the block with the highest regrets, -1 where there are fewer.
         worst_true: (R, w, *shape) their true costs.
         worst_predicted: (R, w, *shape) their predicted costs.
@@ -61,7 +64,10 @@ class Block:
     hamming_distances: FloatArray
     codes: CodeArray
     gaps: FloatArray
-    error_sums: FloatArray
+    squared_errors: FloatArray
+    absolute_errors: FloatArray
+    rank_correlations: FloatArray
+    true_scatter: FloatArray
     worst_rows: NDArray[np.int64]
     worst_true: FloatArray
     worst_predicted: FloatArray
@@ -123,8 +129,7 @@ def measure(
     with _named(task, "the true costs", solver):
         best = solver.solve(task.true)
     runs = [
-        _run(task, index, best, ranks, solver, worst_case, tolerance, true_mean)
-        for index in range(len(task.predicted))
+        _run(task, index, best, ranks, solver, worst_case, tolerance) for index in range(len(task.predicted))
     ]
     stacked = {name: np.stack([run[name] for run in runs]) for name in runs[0]}
     seconds = np.concatenate([stacked.pop("seconds"), [[best.seconds, 0.0]]])
@@ -134,6 +139,7 @@ def measure(
         optimal_objectives=best.objectives,
         true_codes=status_codes(best.statuses),
         true_gaps=best.gaps,
+        true_scatter=np.square(flat - true_mean).sum(axis=1),
         seconds=seconds,
         **stacked,
     )
@@ -147,7 +153,6 @@ def _run(
     solver: RememberingSolver,
     worst_case: bool,
     tolerance: float,
-    true_mean: float,
 ) -> dict[str, NDArray[Any]]:
     predicted, rows = task.predicted[index], len(task.true)
     began = time.perf_counter()
@@ -159,7 +164,7 @@ def _run(
             true_solution=best, predicted_solution=decided, worst_case=worst_case, tolerance=tolerance,
         )  # fmt: skip
     worst = report.worst_case_regrets
-    sums = error_sums(predicted.reshape(rows, -1), task.true.reshape(rows, -1), true_mean, ranks)
+    errors = row_errors(predicted.reshape(rows, -1), task.true.reshape(rows, -1), ranks)
     return {
         "regrets": report.regrets,
         "achieved_objectives": report.achieved_objectives,
@@ -168,7 +173,7 @@ def _run(
         "hamming_distances": report.hamming_distances,
         "codes": status_codes(decided.statuses),
         "gaps": decided.gaps,
-        "error_sums": sums,
+        **errors,
         **_worst(task, predicted, report),
         "seconds": np.array([solved - began, report.seconds]),
     }

@@ -1,4 +1,4 @@
-"""How far predicted costs are from the true ones, added up a block of rows at a time."""
+"""How far predicted costs are from the true ones: row by row, and put together."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from numpy.typing import NDArray
 from imle_opt.evaluation.result import PredictionErrors
 from imle_opt_solvers.solution import FloatArray
 
-__all__ = ["NUM_SUMS", "TrueRanks", "error_sums", "errors_of"]
-
-NUM_SUMS = 6
+__all__ = ["TrueRanks", "errors_of", "row_errors"]
 
 
 class TrueRanks:
@@ -24,42 +22,42 @@ class TrueRanks:
         self.centred, self.squares = _centred_ranks(true)
 
 
-def error_sums(predicted: FloatArray, true: FloatArray, true_mean: float, ranks: TrueRanks) -> FloatArray:
-    """Return what `errors_of` needs of one block, to be added up over blocks: (6,).
+def row_errors(predicted: FloatArray, true: FloatArray, ranks: TrueRanks) -> dict[str, FloatArray]:
+    """Return the sums over the costs of each row, and its rank correlation; each (b,).
 
     Args:
         predicted: (b, m).
         true: (b, m).
-        true_mean: of all true costs of all rows.
         ranks: of these true costs.
     """
     errors = predicted - true
-    distances = true - true_mean
-    correlations = _row_correlations(predicted, ranks)
-    known = ~np.isnan(correlations)
-    return np.array(
-        [
-            errors.size,
-            np.vdot(errors, errors),
-            np.abs(errors).sum(),
-            np.vdot(distances, distances),
-            correlations[known].sum(),
-            np.count_nonzero(known),
-        ],
-        dtype=np.float64,
+    return {
+        "squared_errors": np.einsum("bm,bm->b", errors, errors),
+        "absolute_errors": np.abs(errors).sum(axis=1),
+        "rank_correlations": _row_correlations(predicted, ranks),
+    }
+
+
+def errors_of(
+    squared: FloatArray, absolute: FloatArray, correlations: FloatArray, scatter: float, width: int
+) -> PredictionErrors:
+    """Return the prediction errors of a method.
+
+    Args:
+        squared: (S, N) what `row_errors` returned, as are the next two.
+        absolute: (S, N).
+        correlations: (S, N).
+        scatter: the sum of squared distances of all true costs from their mean.
+        width: costs per row.
+    """
+    ranked = np.count_nonzero(~np.isnan(correlations), axis=1)
+    undefined = np.full(len(squared), np.nan)
+    return PredictionErrors(
+        mse=squared.mean(axis=1) / width,
+        mae=absolute.mean(axis=1) / width,
+        r2=1 - squared.sum(axis=1) / scatter if scatter > 0 else undefined,
+        spearman=np.divide(np.nansum(correlations, axis=1), ranked, out=undefined.copy(), where=ranked > 0),
     )
-
-
-def errors_of(sums: FloatArray) -> PredictionErrors:
-    """Return the prediction errors of the added sums, (S, 6), one row per seed."""
-    count, squared, absolute, scatter, correlations, ranked = sums.T
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return PredictionErrors(
-            mse=squared / count,
-            mae=absolute / count,
-            r2=np.where(scatter > 0, 1 - squared / scatter, np.nan),
-            spearman=np.where(ranked > 0, correlations / ranked, np.nan),
-        )
 
 
 def _row_correlations(predicted: FloatArray, ranks: TrueRanks) -> FloatArray:

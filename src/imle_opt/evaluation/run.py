@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imle_opt.evaluation.block import MOST_WORST, Block
-from imle_opt.evaluation.cost_errors import NUM_SUMS, errors_of
+from imle_opt.evaluation.cost_errors import errors_of
 from imle_opt.evaluation.engine import Work, WorkTimes, run_blocks
 from imle_opt.evaluation.inputs import MethodFiles, Run, hash_file, open_predicted, open_runs, read_true
 from imle_opt.evaluation.picture import picture_of
@@ -42,6 +42,10 @@ CONSTANT = "constant"
 _MOST_FAILURES = 1000
 _PACKAGES = ("numpy", "scipy", "numba", "highspy", "ortools", "pulp", "cvxpy", "networkx", "pyarrow")
 _STORE_FORMAT = 1
+_PER_RUN = (
+    "regrets", "achieved_objectives", "tolerances", "worst_case_regrets", "hamming_distances", "codes",
+    "gaps", "squared_errors", "absolute_errors", "rank_correlations",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,19 +158,20 @@ class _Collected:
             np.empty((runs, rows)) for _ in range(3)
         )
         self.codes: NDArray[np.uint8] = np.empty((runs, rows), dtype=np.uint8)
-        self.error_sums: FloatArray = np.zeros((runs, NUM_SUMS))
+        self.squared_errors, self.absolute_errors, self.rank_correlations = (
+            np.empty((runs, rows)) for _ in range(3)
+        )
+        self.true_scatter: FloatArray = np.empty(rows)
         self.seconds: FloatArray = np.zeros((runs + 1, 2))
         self.worst: list[list[_Worst]] = [[] for _ in range(runs)]
 
     def keep(self, block: Block) -> None:
         """Put a block in its place."""
         rows = slice(block.start, block.stop)
-        for name in ("optimal_objectives", "true_codes", "true_gaps"):
+        for name in ("optimal_objectives", "true_codes", "true_gaps", "true_scatter"):
             getattr(self, name)[rows] = getattr(block, name)
-        for name in ("regrets", "achieved_objectives", "tolerances", "worst_case_regrets",
-                     "hamming_distances", "codes", "gaps"):  # fmt: skip
+        for name in _PER_RUN:  # fmt: skip
             getattr(self, name)[:, rows] = getattr(block, name)
-        self.error_sums += block.error_sums
         self.seconds += block.seconds
         for run, worst in enumerate(self.worst):
             for place in np.flatnonzero(block.worst_rows[run] >= 0).tolist():
@@ -222,7 +227,13 @@ def _method(
         hamming_distances=found.hamming_distances[chosen],
         statuses=found.codes[chosen],
         gaps=found.gaps[chosen],
-        errors=errors_of(found.error_sums[chosen]),
+        errors=errors_of(
+            found.squared_errors[chosen],
+            found.absolute_errors[chosen],
+            found.rank_correlations[chosen],
+            float(found.true_scatter.sum()),
+            int(np.prod(request.solver.shape, dtype=np.int64)),
+        ),
         worst_rows=_worst_rows(worst, places[0], seeds, request.solver, found),
         seconds=float(found.seconds[chosen].sum()),
     )
