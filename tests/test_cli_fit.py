@@ -86,7 +86,8 @@ def test_three_commands_from_two_tables_to_a_verdict(folder, capsys):
     assert run("predict fitted --features fitted/held-out/features.csv --out p.csv") == 0
     capsys.readouterr()
     assert run("regret knapsack.mps --predicted p.csv --true fitted/held-out/costs.csv --json") == 0
-    verdict = json.loads(capsys.readouterr().out)["normalized_regret_ratio_of_sums"]
+    (method, _) = json.loads(capsys.readouterr().out)["methods"]
+    verdict = method["figures"]["normalized_regret_ratio_of_sums"]
     true = read("fitted/held-out/costs.csv")
     assert verdict == pytest.approx(regret_by_enumeration(read("p.csv"), true), abs=1e-9)
 
