@@ -12,7 +12,19 @@ import pytest
 
 import linear_models as models
 import structured_models
-from imle_opt_solvers import HighsSolver, InvalidInputError, Limits, Status, grid_graph, wrap
+from imle_opt_solvers import (
+    Assignment,
+    HighsSolver,
+    InvalidInputError,
+    Knapsack,
+    Limits,
+    Ranking,
+    Status,
+    TopK,
+    grid_graph,
+    wrap,
+)
+from imle_opt_solvers.kernels import assignment, knapsack, selection, shortest_path
 from imle_opt_solvers.structured_solver import StructuredSolver, linear_solver
 
 ENGINES = {
@@ -199,6 +211,35 @@ def test_wrap_takes_the_kernel_unless_told_otherwise():
     assert wrap(problem, flow, engine="native").traits.engine.startswith("native")
     costs = np.random.default_rng(5).uniform(0, 1, (20, 11))
     np.testing.assert_allclose(solver.solve(costs).decisions, highs.solve(costs).decisions, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("make", "kernel"),
+    [
+        (lambda: TopK(12, 3), selection.top_k),
+        (lambda: Ranking(12), selection.ranks),
+        (lambda: Assignment(3, 4), assignment.assign),
+        (lambda: Knapsack(np.arange(12), 20), knapsack.search),
+        (lambda: linear_solver(edge_model(3, 3), None, "raise"), shortest_path.acyclic),
+        (lambda: linear_solver(CHOICE, None, "raise"), selection.top_k),
+        (lambda: linear_solver(models.assignment(), None, "raise"), assignment.assign),
+    ],
+)
+def test_read_only_and_strided_costs_need_no_second_compilation(make, kernel):
+    solver = make()
+    costs = np.random.default_rng(0).uniform(size=(6, *solver.shape))
+    expected = solver.solve(costs).decisions
+    costs.setflags(write=False)
+    compiled = len(kernel.signatures)
+    assert compiled == 1
+    np.testing.assert_array_equal(solver.solve(costs).decisions, expected)
+    np.testing.assert_array_equal(solver.solve(costs[::-2]).decisions, expected[::-2])
+    solver.map(costs)
+    if solver.traits.takes_instances:
+        name = solver.traits.takes_instances[0]
+        sides = solver.capacity if name == "capacity" else solver.model.row_lower
+        solver.solve(costs, instances={name: np.broadcast_to(sides, (6, len(sides)))})
+    assert len(kernel.signatures) == compiled
 
 
 def test_failures_limits_and_pickling_are_as_with_highs():

@@ -12,7 +12,9 @@ from imle_opt_solvers.solution import FloatArray
 
 
 def check_costs(costs: ArrayLike, shape: tuple[int, ...], name: str = "costs") -> FloatArray:
-    """Return `costs` as finite float64 in C order, or say what is wrong with them.
+    """Return `costs` as finite float64 in C order, writeable, or say what is wrong with them.
+
+    Nobody writes to them, but a kernel is compiled anew for arrays that are read-only.
 
     Args:
         costs: (*batch, *shape), real numbers.
@@ -30,7 +32,7 @@ def check_costs(costs: ArrayLike, shape: tuple[int, ...], name: str = "costs") -
             f"last {len(shape)} dimension(s) are the solver's `shape`, any batch dimensions come before."
         )
     check_finite(array, name, row_rank=len(shape))
-    return array
+    return array if array.flags.writeable else array.copy()
 
 
 def as_real_array(values: ArrayLike, name: str) -> FloatArray:
@@ -74,7 +76,7 @@ def check_option(name: str, value: object, allowed: tuple[str, ...]) -> None:
 
 def refuse_overflow(costs: FloatArray, largest_decision: float = 1.0) -> None:
     """Refuse finite costs (B, m) whose sums, with decisions up to `largest_decision`, may not be finite."""
-    largest = float(np.abs(costs).max(initial=0.0))
+    largest = max(float(costs.max(initial=0.0)), -float(costs.min(initial=0.0)))
     if largest > np.finfo(np.float64).max / ((2 * costs.shape[1] + 2) * largest_decision):
         raise InvalidInputError(
             f"`costs` are too large to be added up (up to {largest:.3g}): scale them down."

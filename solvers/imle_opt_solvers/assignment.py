@@ -63,7 +63,7 @@ class Assignment(Solver):
         from imle_opt_solvers.kernels.assignment import assign
 
         refuse_overflow(costs.reshape(len(costs), -1))
-        decisions = assign(-self.sense.sign * costs)
+        decisions = assign(costs if self.sense is Sense.MIN else -costs)
         return Solution(
             decisions,
             np.einsum("bnm,bnm->b", costs, decisions),

@@ -57,7 +57,7 @@ class Ranking(Solver):
         from imle_opt_solvers.kernels.selection import ranks
 
         refuse_overflow(costs, largest_decision=costs.shape[1])
-        decisions = ranks(self.sense.sign * costs)
+        decisions = ranks(costs if self.sense is Sense.MAX else -costs)
         return Solution(
             decisions,
             np.einsum("bm,bm->b", costs, decisions),

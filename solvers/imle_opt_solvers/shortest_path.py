@@ -136,23 +136,28 @@ class ShortestPath(Solver):
         """Solve the rows of each distinct graph in one call."""
         flat = costs.reshape(len(costs), -1)
         refuse_overflow(flat)
-        decisions = np.full(flat.shape, np.nan)
-        codes = np.empty(len(flat), dtype=np.int64)
-        gaps = np.full(len(flat), np.nan)
-        for task in self._tasks(instances or {}, len(flat)):
-            usable, biased = self._usable(flat[task.rows], task)
-            found, codes[task.rows] = self._run(usable, task)
-            decisions[task.rows] = found
-            gaps[task.rows] = np.where(biased, np.nan, 0.0)
+        tasks = self._tasks(instances or {}, len(flat))
+        if len(tasks) == 1:
+            decisions, codes, biased = self._solve_task(flat, tasks[0])
+        else:
+            decisions, codes = np.empty(flat.shape), np.empty(len(flat), dtype=np.int64)
+            biased = np.empty(len(flat), dtype=np.bool_)
+            for task in tasks:
+                found = self._solve_task(flat[task.rows], task)
+                decisions[task.rows], codes[task.rows], biased[task.rows] = found
+        gaps, statuses = np.where(biased, np.nan, 0.0), (Status.OPTIMAL,) * len(flat)
         failed = codes != FOUND
-        decisions[failed], gaps[failed] = np.nan, np.nan
+        if failed.any():
+            decisions[failed], gaps[failed] = np.nan, np.nan
+            statuses = tuple(_STATUSES[code] for code in codes.tolist())
         return Solution(
-            decisions.reshape(costs.shape),
-            np.einsum("bm,bm->b", flat, decisions),
-            tuple(_STATUSES[code] for code in codes.tolist()),
-            gaps,
-            0.0,
+            decisions.reshape(costs.shape), np.einsum("bm,bm->b", flat, decisions), statuses, gaps, 0.0
         )
+
+    def _solve_task(self, costs: FloatArray, task: PathTask) -> tuple[FloatArray, IntArray, BoolArray]:
+        """Return decisions (R, m), codes (R,) and which rows (R,) are biased."""
+        usable, biased = self._usable(costs, task)
+        return *self._run(usable, task), biased
 
     def _require_path(self) -> None:
         source = node_index(self.source, self.graph, "source")
@@ -176,9 +181,12 @@ class ShortestPath(Solver):
 
     def _usable(self, costs: FloatArray, task: PathTask) -> tuple[FloatArray, BoolArray]:
         """Return the costs (R, m) that the engine may see, and which rows they are biased in."""
+        unbiased = np.zeros(len(costs), dtype=np.bool_)
+        if task.region.order is not None or self.negative == "bellman-ford":
+            return costs, unbiased
         signed = has_negative(costs)
-        if task.region.order is not None or self.negative == "bellman-ford" or not signed.any():
-            return costs, np.zeros_like(signed)
+        if not signed.any():
+            return costs, unbiased
         if self.negative == "clip":
             return np.maximum(costs, 0.0), signed
         raise InvalidInputError(self._negative_message(costs, task))

@@ -126,19 +126,7 @@ class Solver(ABC):
         One solve per row. An empty batch returns an empty solution.
         """
         started = time.perf_counter()
-        array = check_costs(costs, self.shape)
-        batch = array.shape[: array.ndim - len(self.shape)]
-        rows = array.reshape(-1, *self.shape) if array.size else np.empty((0, *self.shape))
-        flat = None if instances is None else self._check_instances(instances, batch)
-        solution = self.solve_rows(rows, flat, deterministic) if len(rows) else _empty(self.shape)
-        solution = self._apply_failure_policy(solution)
-        return Solution(
-            decisions=solution.decisions.reshape((*batch, *self.shape)),
-            objectives=solution.objectives.reshape(batch),
-            statuses=solution.statuses,
-            gaps=solution.gaps.reshape(batch),
-            seconds=time.perf_counter() - started,
-        )
+        return self._solve_checked(check_costs(costs, self.shape), instances, deterministic, started)
 
     @final
     def map(
@@ -160,9 +148,10 @@ class Solver(ABC):
 
         One solve per row.
         """
+        started = time.perf_counter()
         array = check_costs(theta, self.shape, name="theta")
         costs = array if self.sense is Sense.MAX else -array
-        return self.solve(costs, instances=instances, deterministic=deterministic).decisions
+        return self._solve_checked(costs, instances, deterministic, started).decisions
 
     @final
     def with_on_failure(self, on_failure: OnFailure) -> Self:
@@ -170,6 +159,22 @@ class Solver(ABC):
         clone = copy.copy(self)
         clone.on_failure = on_failure
         return clone
+
+    def _solve_checked(
+        self, array: FloatArray, instances: Instances | None, deterministic: bool, started: float
+    ) -> Solution:
+        batch = array.shape[: array.ndim - len(self.shape)]
+        rows = array.reshape(-1, *self.shape) if array.size else np.empty((0, *self.shape))
+        flat = None if instances is None else self._check_instances(instances, batch)
+        solution = self.solve_rows(rows, flat, deterministic) if len(rows) else _empty(self.shape)
+        solution = self._apply_failure_policy(solution)
+        return Solution(
+            decisions=solution.decisions.reshape((*batch, *self.shape)),
+            objectives=solution.objectives.reshape(batch),
+            statuses=solution.statuses,
+            gaps=solution.gaps.reshape(batch),
+            seconds=time.perf_counter() - started,
+        )
 
     def _check_instances(self, instances: Instances, batch: tuple[int, ...]) -> Instances:
         known = self.traits.takes_instances

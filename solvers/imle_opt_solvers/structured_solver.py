@@ -11,7 +11,7 @@ from imle_opt_solvers.engines.highs import HighsSolver
 from imle_opt_solvers.instances import Instances, take_rows
 from imle_opt_solvers.linear_instances import expand_linear_instances
 from imle_opt_solvers.linear_model import LinearModel
-from imle_opt_solvers.solution import FloatArray, Limits, OnFailure, Solution, Status
+from imle_opt_solvers.solution import FloatArray, Limits, OnFailure, Sense, Solution, Status
 from imle_opt_solvers.solver import Solver
 from imle_opt_solvers.structures import Structure, recognise
 
@@ -53,6 +53,7 @@ class StructuredSolver(Solver):
         self._general = HighsSolver(model, limits=limits)
         self.model, self.limits = model, self._general.limits
         self._structure = structure
+        self._predicts_all = np.array_equal(model.predicted.columns, np.arange(model.num_columns))
         traits = replace(self._general.traits, engine=structure.engine)
         super().__init__(
             model.predicted.shape, model.sense, traits, names=model.predicted_names, on_failure=on_failure
@@ -61,11 +62,14 @@ class StructuredSolver(Solver):
     def solve_rows(self, costs: FloatArray, instances: Instances | None, deterministic: bool) -> Solution:
         """Solve by the kernel what it solves, by HiGHS the rest."""
         bounds = None if instances is None else expand_linear_instances(self.model, instances, len(costs))
-        total = self._total_costs(costs.reshape(len(costs), -1))
-        answer = self._structure.solve(-self.sense.sign * total, bounds)
+        flat = costs.reshape(len(costs), -1)
+        total = flat if self._predicts_all else self._total_costs(flat)
+        answer = self._structure.solve(total if self.sense is Sense.MIN else -total, bounds)
+        values = answer.values
+        decisions = values if self._predicts_all else values[:, self.model.predicted.columns]
         solution = Solution(
-            answer.values[:, self.model.predicted.columns].reshape(costs.shape),
-            np.einsum("bc,bc->b", total, answer.values) + self.model.offset,
+            decisions.reshape(costs.shape),
+            np.einsum("bc,bc->b", total, values) + self.model.offset,
             (Status.OPTIMAL,) * len(costs),
             np.zeros(len(costs)),
             0.0,

@@ -58,7 +58,7 @@ class TopK(Solver):
 
         flat = costs.reshape(len(costs), -1)
         refuse_overflow(flat)
-        return _selected(costs, top_k(self.sense.sign * flat, self.k))
+        return _selected(costs, top_k(flat if self.sense is Sense.MAX else -flat, self.k))
 
 
 @final

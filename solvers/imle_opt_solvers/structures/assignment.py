@@ -13,10 +13,11 @@ from imle_opt_solvers.linear_instances import RowBounds
 from imle_opt_solvers.linear_model import LinearModel
 from imle_opt_solvers.solution import FloatArray
 from imle_opt_solvers.structures._incidence import read_incidence
-from imle_opt_solvers.structures.structure import Answer, unchanged_rows
+from imle_opt_solvers.structures.structure import Answer, proven, solve_usable, unchanged_rows
 
 __all__ = ["Pairing", "recognise_assignment"]
 
+BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 
 
@@ -43,10 +44,15 @@ class Pairing:
         from imle_opt_solvers.kernels.assignment import assign
 
         refuse_overflow(costs)
-        values = np.empty_like(costs)
-        values[:, self.columns.ravel()] = assign(costs[:, self.columns]).reshape(len(costs), -1)
-        same = unchanged_rows(self.model, bounds, len(costs), sides=True)
-        return Answer(np.where(same[:, None], values, np.nan), same)
+
+        def solve(rows: IntArray | slice) -> tuple[FloatArray, BoolArray]:
+            matrices = np.take(costs[rows], self.columns, axis=1)  # in C order, unlike an index
+            values = np.empty((len(matrices), self.model.num_columns))
+            values[:, self.columns.ravel()] = assign(matrices).reshape(values.shape)
+            return proven(values)
+
+        usable = unchanged_rows(self.model, bounds, len(costs), sides=True)
+        return solve_usable(usable, solve, self.model.num_columns)
 
 
 def recognise_assignment(model: LinearModel) -> Pairing | None:

@@ -10,7 +10,13 @@ import numpy as np
 from imle_opt_solvers.linear_instances import RowBounds
 from imle_opt_solvers.linear_model import LinearModel
 from imle_opt_solvers.solution import FloatArray
-from imle_opt_solvers.structures.structure import Answer, has_unit_bounds, unchanged_rows
+from imle_opt_solvers.structures.structure import (
+    Answer,
+    has_unit_bounds,
+    proven,
+    solve_usable,
+    unchanged_rows,
+)
 
 __all__ = ["Cardinality", "recognise_cardinality"]
 
@@ -37,8 +43,11 @@ class Cardinality:
         """Take the k cheapest columns of every row that keeps the model's own sides and bounds."""
         from imle_opt_solvers.kernels.selection import top_k
 
-        same = unchanged_rows(self.model, bounds, len(costs), sides=True)
-        return Answer(np.where(same[:, None], top_k(-costs, self.k), np.nan), same)
+        return solve_usable(
+            unchanged_rows(self.model, bounds, len(costs), sides=True),
+            lambda rows: proven(top_k(-costs[rows], self.k)),
+            self.model.num_columns,
+        )
 
 
 def recognise_cardinality(model: LinearModel) -> Cardinality | None:

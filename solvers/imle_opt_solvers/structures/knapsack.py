@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from imle_opt_solvers.linear_instances import RowBounds
 from imle_opt_solvers.linear_model import INFINITE, LinearModel
 from imle_opt_solvers.solution import FloatArray, Limits
-from imle_opt_solvers.structures.structure import Answer, has_unit_bounds, unchanged_rows
+from imle_opt_solvers.structures.structure import Answer, has_unit_bounds, solve_usable, unchanged_rows
 
 __all__ = ["Knapsacks", "recognise_knapsack"]
 
 BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.int64]
 
 _MOST_CONSTRAINTS = 4
 """With more, the relaxation to one constraint bounds too loosely, and branch and bound over the LP wins."""
@@ -73,23 +74,23 @@ class Knapsacks:
         """Search every row; one that is cut short is solved by capacity, where that is affordable."""
         from imle_opt_solvers.kernels import knapsack as kernels
 
+        profits = np.where(self.flipped, costs, -costs) if self.flipped.any() else -costs
         capacities = np.broadcast_to(self.capacities(bounds), (len(costs), len(self.weights)))
         usable = unchanged_rows(self.model, bounds, len(costs), sides=False)
         usable &= (capacities >= 0).all(axis=1)
-        profits = np.where(self.flipped, costs, -costs)
-        found, proven = np.full(costs.shape, np.nan), np.zeros(len(costs), dtype=np.bool_)
-        rows, states = np.flatnonzero(usable), self._states(capacities[usable])
-        nodes = self._most_nodes(states)
-        found[rows], proven[rows] = kernels.search(
-            profits[rows], self.weights, capacities[rows].copy(), nodes
-        )
-        if states is not None:
-            rows = np.flatnonzero(usable & ~proven)
-            whole = np.floor(capacities[rows, 0]).astype(np.int64)
-            if rows.size:
-                found[rows] = kernels.by_capacity(profits[rows], self.weights[0].astype(np.int64), whole)
-            proven[rows] = True
-        return Answer(np.where(self.flipped, 1.0 - found, found), proven)
+        states = self._states(capacities[usable])
+
+        def solve(rows: IntArray | slice) -> tuple[FloatArray, BoolArray]:
+            some, room = profits[rows], capacities[rows].copy()
+            found, proven = kernels.search(some, self.weights, room, self._most_nodes(states))
+            left = ~proven
+            if states is not None and left.any():
+                whole = np.floor(room[left, 0]).astype(np.int64)
+                found[left] = kernels.by_capacity(some[left], self.weights[0].astype(np.int64), whole)
+                proven[left] = True
+            return (np.where(self.flipped, 1.0 - found, found) if self.flipped.any() else found), proven
+
+        return solve_usable(usable, solve, self.model.num_columns)
 
     def _states(self, capacities: FloatArray) -> int | None:
         """Return how many states dynamic programming has, or None where it is no option."""

@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imle_opt_solvers._checks import refuse_overflow
-from imle_opt_solvers._path_rows import PathTask, cheapest_paths
+from imle_opt_solvers._path_rows import PathTask, cheapest_paths, has_negative
 from imle_opt_solvers.arcs import FOUND, PathRegion, compile_region
 from imle_opt_solvers.graph import Graph
 from imle_opt_solvers.linear_instances import RowBounds
 from imle_opt_solvers.linear_model import LinearModel
 from imle_opt_solvers.solution import FloatArray
 from imle_opt_solvers.structures._incidence import Incidence, read_incidence
-from imle_opt_solvers.structures.structure import Answer
+from imle_opt_solvers.structures.structure import Answer, solve_usable
 
 __all__ = ["Network", "recognise_network"]
 
@@ -53,16 +53,19 @@ class Network:
     def solve(self, costs: FloatArray, bounds: RowBounds | None) -> Answer:
         """Find the path of every row that has one and is free of negative cycles."""
         refuse_overflow(costs)
-        values, proven = np.full(costs.shape, np.nan), np.zeros(len(costs), dtype=np.bool_)
         ends = self._ends(bounds, len(costs))
         costs, usable = self._open(costs, bounds)
-        rows = np.flatnonzero(usable & ends.valid & ~self._has_negative_cycle(costs))
-        task = PathTask(self.region, rows, ends.sources[rows], ends.targets[rows])
-        if rows.size:
-            values[rows], codes = cheapest_paths(costs[rows], task)
-            proven[rows] = codes == FOUND
-        values[~proven] = np.nan
-        return Answer(values, proven)
+        usable &= ends.valid & ~self._has_negative_cycle(costs)
+
+        def solve(rows: IntArray | slice) -> tuple[FloatArray, BoolArray]:
+            task = PathTask(self.region, np.arange(len(usable))[rows], ends.sources[rows], ends.targets[rows])
+            values, codes = cheapest_paths(costs[rows], task)
+            lost = codes != FOUND
+            if lost.any():
+                values[lost] = np.nan
+            return values, ~lost
+
+        return solve_usable(usable, solve, self.model.num_columns)
 
     def _ends(self, bounds: RowBounds | None, rows: int) -> _Ends:
         if bounds is None or bounds.row_lower is None or bounds.row_upper is None:
@@ -75,20 +78,19 @@ class Network:
 
     def _open(self, costs: FloatArray, bounds: RowBounds | None) -> tuple[FloatArray, BoolArray]:
         """Return the costs with closed arcs at infinity, and the rows (B,) with bounds that a path meets."""
-        usable = np.ones(len(costs), dtype=np.bool_)
-        lower = None if bounds is None else bounds.column_lower
-        upper = (
-            self.model.column_upper if bounds is None or bounds.column_upper is None else bounds.column_upper
-        )
-        if lower is not None:
-            usable &= (lower == 0).all(axis=1)
-        usable &= ((upper >= 1) | (upper == 0)).all(axis=-1)
+        usable, upper = np.ones(len(costs), dtype=np.bool_), self.model.column_upper
+        if bounds is not None and bounds.column_lower is not None and bounds.column_upper is not None:
+            upper = bounds.column_upper
+            usable &= (bounds.column_lower == 0).all(axis=1)
+            usable &= ((upper >= 1) | (upper == 0)).all(axis=1)
         return (np.where(upper == 0, np.inf, costs) if (upper == 0).any() else costs), usable
 
     def _has_negative_cycle(self, costs: FloatArray) -> BoolArray:
         found = np.zeros(len(costs), dtype=np.bool_)
-        signed = np.flatnonzero((costs < 0).any(axis=1))
-        if self.region.order is None and signed.size:
+        if self.region.order is not None:
+            return found
+        signed = np.flatnonzero(has_negative(costs))
+        if signed.size:
             from imle_opt_solvers.kernels.shortest_path import negative_cycles
 
             found[signed] = negative_cycles(costs[signed], self.region.arcs)

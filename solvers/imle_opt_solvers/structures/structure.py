@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, final
 
@@ -12,9 +13,10 @@ from imle_opt_solvers.linear_instances import RowBounds
 from imle_opt_solvers.linear_model import LinearModel
 from imle_opt_solvers.solution import FloatArray
 
-__all__ = ["Answer", "Structure", "has_unit_bounds", "unchanged_rows"]
+__all__ = ["Answer", "Structure", "has_unit_bounds", "proven", "solve_usable", "unchanged_rows"]
 
 BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.int64]
 
 
 @final
@@ -47,6 +49,30 @@ class Structure(Protocol):
             bounds: the sides and bounds of each row; None: the model's own.
         """
         ...
+
+
+def solve_usable(
+    usable: BoolArray, solve: Callable[[IntArray | slice], tuple[FloatArray, BoolArray]], columns: int
+) -> Answer:
+    """Solve the usable rows of a batch (B,), without copies where all of them are.
+
+    Args:
+        usable: (B,).
+        solve: from some rows, or a slice over all, to their values (R, columns) and which are proven (R,).
+        columns: of the model.
+    """
+    if usable.all():
+        return Answer(*solve(slice(None)))
+    rows = np.flatnonzero(usable)
+    values, proven = np.full((len(usable), columns), np.nan), np.zeros(len(usable), dtype=np.bool_)
+    if rows.size:
+        values[rows], proven[rows] = solve(rows)
+    return Answer(values, proven)
+
+
+def proven(values: FloatArray) -> tuple[FloatArray, BoolArray]:
+    """Return values (R, columns), all of them proven optimal."""
+    return values, np.ones(len(values), dtype=np.bool_)
 
 
 def has_unit_bounds(model: LinearModel) -> bool:
