@@ -3,12 +3,17 @@ from __future__ import annotations
 import itertools
 import math
 
+import networkx as nx
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch.autograd import gradcheck
 
+import imle_opt.layers
+import imle_opt.losses
 from imle_opt.families import (
+    Bernoulli,
     Categorical,
     Enumerable,
     ExactSampler,
@@ -16,9 +21,15 @@ from imle_opt.families import (
     MAPOracle,
     Marginals,
     Polytope,
+    Reparameterized,
+    Sampler,
+    SpanningTree,
+    applicable,
     as_family,
     require,
 )
+from imle_opt.families.capabilities import METHODS
+from imle_opt.solvers import SpanningTree as SpanningTreeSolver
 from imle_opt_solvers import FunctionSolver
 from imle_opt_solvers.errors import InvalidInputError, MissingCapabilityError
 
@@ -32,7 +43,14 @@ EXACT = [
     pytest.param(Categorical(), (2,), id="2-classes"),
     pytest.param(Categorical(), (5,), id="5-classes"),
     pytest.param(Categorical(event_dim=2), (3, 4), id="3-variables"),
+    pytest.param(Bernoulli(), (1,), id="1-bit"),
+    pytest.param(Bernoulli(), (5,), id="5-bits"),
+    pytest.param(Bernoulli(event_dim=2), (2, 3), id="2x3-bits"),
+    pytest.param(SpanningTree(2), (1,), id="tree-2"),
+    pytest.param(SpanningTree(3), (3,), id="tree-3"),
+    pytest.param(SpanningTree(5), (10,), id="tree-5"),
 ]
+REPARAMETERIZED = [case for case in EXACT if isinstance(case.values[0], Reparameterized)]
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -48,9 +66,20 @@ def brute_force_support(family, event):
     arrays = np.array(list(itertools.product((0.0, 1.0), repeat=math.prod(event)))).reshape(-1, *event)
     if isinstance(family, KSubset):
         keep = arrays.sum(-1) == family.k
+    elif isinstance(family, Bernoulli):
+        keep = np.ones(len(arrays), dtype=bool)
+    elif isinstance(family, SpanningTree):
+        keep = np.array([is_tree(array, family.n) for array in arrays])
     else:
         keep = (arrays.sum(-1) == 1).reshape(len(arrays), -1).all(-1)
     return torch.from_numpy(arrays[keep])
+
+
+def is_tree(edges, n):
+    graph = nx.Graph()
+    graph.add_nodes_from(range(n))
+    graph.add_edges_from(itertools.compress(itertools.combinations(range(n), 2), edges))
+    return nx.is_tree(graph)
 
 
 def enumerated(family, theta, temperature=1.0):
@@ -113,6 +142,10 @@ def test_marginals_are_the_gradient_and_covariance_its_jacobian(family, event):
     torch.testing.assert_close(temperature * jacobian.reshape(size, size), covariance)
     hessian = torch.autograd.functional.hessian(lambda t: family.log_partition(t, temperature), theta)
     torch.testing.assert_close(temperature**2 * hessian.reshape(size, size), covariance)
+    found = family.covariance(theta.detach().expand(2, 1, *event), temperature)
+    assert found.shape == (2, 1, *event, *event)
+    torch.testing.assert_close(found[1, 0].reshape(size, size), covariance)
+    assert not found.requires_grad
 
 
 @pytest.mark.parametrize(("family", "event"), EXACT)
@@ -122,6 +155,7 @@ def test_derivatives_against_finite_differences(family, event):
     assert gradcheck(family.marginals, theta)
     z = family.sample(theta, 2, seeded())
     assert gradcheck(lambda t: family.log_prob(t, z), theta)
+    assert gradcheck(family.covariance, theta)
 
 
 @pytest.mark.parametrize(("family", "event"), EXACT)
@@ -136,14 +170,14 @@ def test_samples_have_the_exact_probabilities(family, event):
     assert hits.sum(-1).eq(1).all()
     frequencies = hits.double().mean(0)
     deviations = (probabilities * (1 - probabilities) / num_samples).sqrt()
-    # Some of the 64 or fewer cells is off by 5.5 standard errors with probability below 3e-6.
+    # Some of the 125 or fewer cells, twice, is off by 5.5 standard errors with probability below 1e-5.
     assert ((frequencies - probabilities).abs() <= 5.5 * deviations + 1e-12).all()
 
 
-@pytest.mark.parametrize("family", [KSubset(3), Categorical()])
+@pytest.mark.parametrize("family", [KSubset(3), Categorical(), Bernoulli(), SpanningTree(10)])
 def test_samples_of_many_entries_have_the_right_means(family):
     num_samples = 4000
-    theta = random_theta(40, scale=1.0)
+    theta = random_theta(45, scale=1.0)
     marginals = family.marginals(theta)
     frequencies = family.sample(theta.float(), num_samples, seeded(3)).double().mean(0)
     deviations = (marginals * (1 - marginals) / num_samples).sqrt()
@@ -184,12 +218,12 @@ def test_dtype_is_kept(family, event, dtype):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("family", [KSubset(20), Categorical()])
+@pytest.mark.parametrize("family", [KSubset(20), Categorical(), Bernoulli(), SpanningTree(12)])
 def test_log_prob_of_the_likeliest_decision_is_not_lost_in_half_precision(family, dtype):
-    theta = random_theta(5, 60, scale=20.0).to(dtype)
+    theta = random_theta(5, 66, scale=20.0).to(dtype)
     z = family.map(theta)
     exact = family.log_prob(theta.double(), z.double())
-    assert exact.abs().max() < 5
+    assert exact.abs().max() < 8
     torch.testing.assert_close(family.log_prob(theta, z).double(), exact, rtol=0.004, atol=1e-4)
 
 
@@ -287,7 +321,15 @@ def test_support_of_joint_classes_counts_like_digits():
     assert support.argmax(-1).tolist() == [[a, b] for a in range(3) for b in range(3)]
 
 
-@pytest.mark.parametrize(("family", "event"), [(KSubset(20), (60,)), (Categorical(event_dim=2), (30, 4))])
+@pytest.mark.parametrize(
+    ("family", "event"),
+    [
+        (KSubset(20), (60,)),
+        (Categorical(event_dim=2), (30, 4)),
+        (Bernoulli(), (64,)),
+        (SpanningTree(30), (435,)),
+    ],
+)
 def test_a_huge_support_is_refused(family, event):
     with pytest.raises(InvalidInputError, match="too many to list"):
         family.support(event)
@@ -296,8 +338,9 @@ def test_a_huge_support_is_refused(family, event):
 def test_support_of_another_rank_is_refused():
     with pytest.raises(InvalidInputError, match=r"`event_shape` must have 1 dimension"):
         Categorical().support((3, 4))
-    with pytest.raises(InvalidInputError, match=r"`event_shape` must have 1 dimension"):
-        KSubset(2).support((3, 4))
+    for family in (KSubset(2), Bernoulli(), SpanningTree(3)):
+        with pytest.raises(InvalidInputError, match=r"`event_shape` must have 1 dimension"):
+            family.support((3, 4))
 
 
 def test_more_ones_than_entries():
@@ -317,7 +360,7 @@ def test_classes_need_a_dimension():
         Categorical().map(torch.zeros(2, 0))
 
 
-@pytest.mark.parametrize("family", [KSubset(1), Categorical()])
+@pytest.mark.parametrize("family", [KSubset(1), Categorical(), Bernoulli(), SpanningTree(3)])
 def test_bad_input(family):
     theta = torch.zeros(2, 3)
     theta[1, 2] = math.nan
@@ -335,6 +378,103 @@ def test_bad_input(family):
         family.sample(torch.zeros(3), 0)
     with pytest.raises(InvalidInputError, match=r"takes no `instances` \(got 'rhs'\)"):
         family.map(torch.zeros(3), instances={"rhs": [1.0]})
+
+
+def test_trees_need_nodes_and_edges():
+    for n in (1, 0, -3):
+        with pytest.raises(InvalidInputError, match="`n` must be at least"):
+            SpanningTree(n)
+    for method in ("map", "sample", "marginals", "log_partition", "covariance"):
+        with pytest.raises(InvalidInputError, match=r"SpanningTree\(n=4\) has 6 edges, not 5"):
+            getattr(SpanningTree(4), method)(torch.zeros(2, 5))
+
+
+@pytest.mark.parametrize("n", [2, 5, 9])
+def test_the_heaviest_tree_is_the_solvers(n):
+    family, theta = SpanningTree(n), random_theta(3, 2, n * (n - 1) // 2)
+    solver = SpanningTreeSolver(nx.complete_graph(n), sense="max")
+    assert torch.equal(family.map(theta), Polytope(solver).map(theta))
+    tied = theta.round()
+    torch.testing.assert_close((family.map(tied) * tied).sum(-1), (Polytope(solver).map(tied) * tied).sum(-1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_tree_logits_of_a_hundred(dtype):
+    # At such logits a Laplacian of weights has no determinant in float32, and its inverse none in float64.
+    family = SpanningTree(5)
+    theta = torch.tensor([100, -100, 99, 0, -99.5, 100, -100, 3, 98, -1], dtype=dtype).requires_grad_()
+    support, weights, probabilities = enumerated(family, theta.detach().double())
+    tolerance = 1e-3 if dtype == torch.float32 else 1e-10
+    log_partition, marginals = family.log_partition(theta), family.marginals(theta)
+    torch.testing.assert_close(log_partition.double(), weights.logsumexp(-1), atol=tolerance, rtol=1e-6)
+    torch.testing.assert_close(marginals.double(), probabilities @ support, atol=tolerance, rtol=0)
+    (first,) = torch.autograd.grad(log_partition, theta, create_graph=True)
+    (second,) = torch.autograd.grad((first * torch.arange(10.0, dtype=dtype)).sum(), theta)
+    (through,) = torch.autograd.grad((marginals * torch.arange(10.0, dtype=dtype)).sum(), theta)
+    assert torch.isfinite(second).all()
+    torch.testing.assert_close(through, second, atol=10 * tolerance, rtol=0)
+    trees = {tuple(row) for row in support.tolist()}
+    assert all(tuple(row) in trees for row in family.sample(theta, 100, seeded()).tolist())
+
+
+def test_trees_of_equal_weights_number_n_to_the_n_minus_2():
+    """Cayley's formula, and by symmetry each edge is in 2/n of the trees."""
+    for n in (2, 3, 12, 60):
+        zeros = torch.zeros(n * (n - 1) // 2)
+        family = SpanningTree(n)
+        assert family.log_partition(zeros).item() == pytest.approx((n - 2) * math.log(n), rel=1e-6)
+        torch.testing.assert_close(family.marginals(zeros), torch.full_like(zeros, 2 / n))
+
+
+@pytest.mark.parametrize(("family", "event"), REPARAMETERIZED)
+def test_hardened_and_conditioned_variables(family, event):
+    """zeta has its law whether it is drawn at once, or z first and zeta given z; and it hardens to z."""
+    draws = 20_000
+    theta = random_theta(*event, scale=1.0)
+    zeta = family.rsample(theta, draws, seeded(1))
+    z = family.harden(zeta)
+    assert z.shape == zeta.shape == (draws, *event)
+    again = family.rsample_given(theta, z, seeded(2))
+    assert torch.equal(family.harden(again), z)
+    rows = [tuple(row) for row in brute_force_support(family, event).flatten(1).tolist()]
+    assert all(tuple(row) in rows for row in z[:50].flatten(1).tolist())
+    # A row of the zeta of each entry: the two samples are independent given z, of equal conditional laws.
+    frequencies, probabilities = z.mean(0), family.marginals(theta)
+    deviations = (probabilities * (1 - probabilities) / draws).sqrt()
+    assert ((frequencies - probabilities).abs() <= 5 * deviations + 1e-12).all()
+    for here, there, chosen in zip(zeta.flatten(1).T, again.flatten(1).T, z.flatten(1).T.bool(), strict=True):
+        for mask in (chosen, ~chosen):
+            if mask.sum() > 100:
+                assert stats.ks_2samp(here[mask].numpy(), there[mask].numpy()).pvalue > 1e-5
+
+
+@pytest.mark.parametrize(("family", "event"), REPARAMETERIZED)
+def test_conditioning_moves_the_law_as_theta_does(family, event):
+    """E over z and zeta given z of h(zeta), differentiated, against finite differences of its own mean."""
+    theta = random_theta(*event).requires_grad_()
+    z = family.sample(theta, 3, seeded())
+    assert gradcheck(lambda t: family.rsample(t, 3, seeded(5)), theta)
+    assert gradcheck(lambda t: family.rsample_given(t, z, seeded(5)), theta)
+
+
+@pytest.mark.parametrize("family", [Bernoulli(), Categorical()])
+def test_extreme_logits_of_reparameterised_variables(family):
+    theta = torch.tensor([100.0, -100.0, 99.0, -40.0, 0.0]).repeat(200, 1).requires_grad_()
+    for z in (family.sample(theta, 3, seeded()), family.support((5,))[:, None].expand(-1, 200, -1)):
+        zeta = family.rsample_given(theta, z, seeded(1))
+        assert zeta.isfinite().all()
+        (slope,) = torch.autograd.grad(family.relax(zeta, 0.1).sum(), theta)
+        assert slope.isfinite().all()
+    assert torch.equal(family.harden(family.rsample_given(theta, z, seeded(1))), z)
+
+
+def test_reparameterised_variables_soften():
+    zeta = random_theta(4, 3)
+    for family in (Bernoulli(), Categorical()):
+        torch.testing.assert_close(family.relax(zeta, 1e-3), family.harden(zeta))
+        assert ((family.relax(zeta, 3.0) > 0) & (family.relax(zeta, 3.0) < 1)).all()
+        with pytest.raises(InvalidInputError, match=r"`z` must have the shape of `theta`, \(4, 3\)"):
+            family.rsample_given(zeta, zeta[:2])
 
 
 def two_corners(sense: str) -> FunctionSolver:
@@ -376,8 +516,11 @@ def test_capabilities_are_structural():
     assert isinstance(polytope, MAPOracle)
     for capability in (ExactSampler, Marginals, Enumerable):
         assert not isinstance(polytope, capability)
-        for family in (KSubset(2), Categorical()):
+        for family in (KSubset(2), Categorical(), Bernoulli(), SpanningTree(4)):
             assert isinstance(family, capability)
+            assert isinstance(family, Sampler)
+    for family in (KSubset(2), SpanningTree(4)):
+        assert not isinstance(family, Reparameterized)
     assert not isinstance(two_corners("min"), MAPOracle)
 
 
@@ -403,7 +546,8 @@ def test_a_missing_capability_is_named(capability, missing):
         require(Polytope(two_corners("min")), capability, "Reinforce")
     message = str(caught.value)
     assert message.startswith(f"`Reinforce` needs {missing}")
-    for part in ("Polytope(FunctionSolver", "KSubset, Categorical", "What works with this one: IMLE"):
+    listed = "KSubset, Categorical, Bernoulli, SpanningTree"
+    for part in ("Polytope(FunctionSolver", listed, "What works with this one: IMLE, BlackBox"):
         assert part in message
     assert isinstance(caught.value, TypeError)
 
@@ -411,6 +555,22 @@ def test_a_missing_capability_is_named(capability, missing):
 def test_what_is_no_family_at_all_is_named_too():
     with pytest.raises(MissingCapabilityError, match=r"needs a MAP oracle .*which 3 does not have"):
         require(3, MAPOracle, "IMLE")
+
+
+def test_every_layer_and_loss_on_families_is_in_the_table():
+    takes_families = set(imle_opt.layers.__all__) - {"BatchReduction", "Draw", "Layer"}
+    takes_families |= set(imle_opt.losses.__all__) - {"HammingLoss", "RegretLoss"}
+    assert takes_families <= set(METHODS)
+
+
+def test_what_is_applicable():
+    solver = two_corners("min")
+    assert applicable(solver) == applicable(Polytope(solver))
+    assert "IMLE" in applicable(solver)
+    for family in (KSubset(2), Bernoulli(), Categorical(), SpanningTree(3)):
+        assert set(applicable(solver)) <= set(applicable(family))
+    with pytest.raises(InvalidInputError, match="expected a solver or a family"):
+        applicable("KSubset")
 
 
 @pytest.mark.cuda

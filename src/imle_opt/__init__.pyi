@@ -11,12 +11,14 @@ from imle_opt.calibration import calibrate_temperature as calibrate_temperature
 from imle_opt.estimator import PredictThenOptimize as PredictThenOptimize
 from imle_opt.expectations import expectation as expectation
 from imle_opt.expectations import pathwise as pathwise
+from imle_opt.families import Bernoulli as Bernoulli
 from imle_opt.families import Categorical as Categorical
 from imle_opt.families import DeviceGridPath as DeviceGridPath
 from imle_opt.families import DeviceRanking as DeviceRanking
 from imle_opt.families import KSubset as KSubset
 from imle_opt.families import Polytope as Polytope
 from imle_opt.families import SolutionPool as SolutionPool
+from imle_opt.families import applicable as applicable
 from imle_opt.layers import IMLE as IMLE
 from imle_opt.layers import BlackBox as BlackBox
 from imle_opt.layers import Identity as Identity
@@ -33,6 +35,7 @@ from imle_opt.losses import SPOPlus as SPOPlus
 from imle_opt.losses import StructuredHinge as StructuredHinge
 from imle_opt.noise import Exponential as Exponential
 from imle_opt.noise import Gumbel as Gumbel
+from imle_opt.noise import Logistic as Logistic
 from imle_opt.noise import Multiplicative as Multiplicative
 from imle_opt.noise import NoNoise as NoNoise
 from imle_opt.noise import Normal as Normal

@@ -11,7 +11,15 @@ import torch
 from torch import Tensor
 
 from imle_opt._checks import at_least_float32, check_at_least_one, check_costs, check_positive
-from imle_opt.families._checks import check_no_instances, check_support_size
+from imle_opt.families._checks import (
+    check_decisions,
+    check_event_dim,
+    check_event_shape,
+    check_no_instances,
+    check_support_size,
+)
+from imle_opt.families._covariance import covariance_of
+from imle_opt.families.conditional import gumbel_given
 from imle_opt.noise import Gumbel
 from imle_opt_solvers.errors import InvalidInputError
 from imle_opt_solvers.instances import Instances
@@ -23,6 +31,8 @@ __all__ = ["Categorical"]
 @dataclass(frozen=True)
 class Categorical:
     """One-hot vectors along the last dimension: `p(z = e_c; theta) = softmax(theta)_c`, rows independent.
+
+    Reparameterised by Gumbel noise G: `zeta = log softmax(theta) + G`, z the largest entry of zeta.
 
     Args:
         event_dim: 1 for one variable with C classes per decision, (C,); 2 for K independent variables per
@@ -36,10 +46,7 @@ class Categorical:
     event_dim: int = 1
 
     def __post_init__(self) -> None:
-        if self.event_dim < 1:
-            raise InvalidInputError(
-                f"`event_dim` must be at least 1, not {self.event_dim!r}: the last dimension is the classes."
-            )
+        check_event_dim(self.event_dim)
 
     @property
     def sign(self) -> float:
@@ -134,6 +141,54 @@ class Categorical:
         sums = torch.logsumexp(at_least_float32(theta) / temperature, dim=-1, keepdim=True)
         return sums.sum(self._event_dims).to(theta.dtype)
 
+    def covariance(self, theta: Tensor, temperature: float = 1.0) -> Tensor:
+        """Return `Cov z`, (*batch, *event, *event): as `KSubset.covariance`."""
+        self._check(theta)
+        return covariance_of(self.marginals, theta, self.event_dim, temperature)
+
+    def rsample(
+        self, theta: Tensor, num_samples: int = 1, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Return `zeta = log softmax(theta) + Gumbel noise`, of which `harden` is an exact sample.
+
+        Args:
+            theta: (*batch, *event), classes last.
+            num_samples: S.
+            generator: source of randomness, on the device of theta; None is torch's default.
+
+        Returns:
+            (S, *batch, *event), float32 or float64, differentiable in theta.
+        """
+        self._check(theta)
+        check_at_least_one(num_samples, "num_samples")
+        shape = (num_samples, *theta.shape)
+        noise = Gumbel().draw(shape, generator=generator, dtype=theta.dtype, device=theta.device)
+        return torch.log_softmax(at_least_float32(theta), dim=-1) + noise
+
+    def rsample_given(self, theta: Tensor, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return `zeta` drawn from its law given that `harden(zeta) = z`.
+
+        Args:
+            theta: (*batch, *event), classes last.
+            z: (*samples, *batch, *event), decisions.
+            generator: source of randomness, on the device of theta; None is torch's default.
+
+        Returns:
+            The shape of z, float32 or float64, differentiable in theta.
+        """
+        self._check(theta)
+        check_decisions(z, theta)
+        noise = Gumbel().draw(z.shape, generator=generator, dtype=theta.dtype, device=theta.device)
+        return gumbel_given(torch.log_softmax(at_least_float32(theta), dim=-1), z, noise)
+
+    def harden(self, zeta: Tensor) -> Tensor:
+        """Return the largest entry of each row as a one, in the shape and dtype of zeta, without a graph."""
+        return _one_hot_argmax(zeta.detach())
+
+    def relax(self, zeta: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
+        """Return `softmax(zeta / temperature)`, which tends to `harden(zeta)` as the temperature falls."""
+        return torch.softmax(zeta / temperature, dim=-1)
+
     def support(
         self,
         event_shape: Sequence[int],
@@ -155,11 +210,7 @@ class Categorical:
             InvalidInputError: a shape of another rank, or too many decisions to list.
         """
         *variables, classes = event_shape
-        if len(event_shape) != self.event_dim:
-            raise InvalidInputError(
-                f"`event_shape` must have {self.event_dim} dimension(s) for {self!r}, not "
-                f"{tuple(event_shape)}."
-            )
+        check_event_shape(event_shape, self.event_dim, self)
         number = math.prod(variables)
         check_support_size(classes**number, number * classes, self)
         digits = torch.arange(classes**number, device=device)[:, None]

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid, pad
 
 from imle_opt._checks import at_least_float32, check_at_least_one, check_costs, check_positive
-from imle_opt.families._checks import check_no_instances, check_support_size
+from imle_opt.families._checks import check_event_shape, check_no_instances, check_support_size
+from imle_opt.families._covariance import covariance_of
 from imle_opt_solvers.errors import InvalidInputError
 from imle_opt_solvers.instances import Instances
 
@@ -171,6 +172,21 @@ class KSubset:
         table = _suffix_tables(scaled - centre, self.k)[0]
         return (table[..., self.k] + self.k * centre[..., 0]).to(theta.dtype)
 
+    def covariance(self, theta: Tensor, temperature: float = 1.0) -> Tensor:
+        """Return `Cov(z_i, z_j)` under `p(z) ∝ exp(<z, theta> / temperature)`.
+
+        It is `temperature` times the Jacobian of `marginals`, with all its rows from one backward pass.
+
+        Args:
+            theta: (*batch, n); n copies of it are made.
+            temperature: positive.
+
+        Returns:
+            (*batch, n, n), differentiable if theta needs a gradient.
+        """
+        self._check(theta)
+        return covariance_of(self.marginals, theta, self.event_dim, temperature)
+
     def support(
         self,
         event_shape: Sequence[int],
@@ -191,10 +207,7 @@ class KSubset:
         Raises:
             InvalidInputError: n < k, or too many decisions to list.
         """
-        if len(event_shape) != 1:
-            raise InvalidInputError(
-                f"`event_shape` must have 1 dimension for {self!r}, not {tuple(event_shape)}."
-            )
+        check_event_shape(event_shape, 1, self)
         n = event_shape[0]
         self._check_size(n)
         count = math.comb(n, self.k)

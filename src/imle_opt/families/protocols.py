@@ -1,24 +1,29 @@
 """What a method may ask of the variable that it differentiates through, as structural types.
 
 A family describes a set C of decisions and the law `p(z; theta) ∝ exp(<z, theta>)` on it. Most sets allow
-only maximisation; some also allow exact sampling, marginals or enumeration. A method asks for what it needs
-with `require`, and any object with the right methods will do: no base class is involved.
+only maximisation; some also allow exact sampling, marginals, reparameterisation or enumeration. A method asks
+for what it needs with `require`, and any object with the right methods will do: no base class is involved.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from imle_opt_solvers.errors import MissingCapabilityError
 from imle_opt_solvers.instances import Instances
 
-__all__ = ["Enumerable", "ExactSampler", "FixedPart", "MAPOracle", "Marginals", "require"]
-
-CapabilityT = TypeVar("CapabilityT")
+__all__ = [
+    "Enumerable",
+    "ExactSampler",
+    "FixedPart",
+    "MAPOracle",
+    "Marginals",
+    "Reparameterized",
+    "Sampler",
+]
 
 
 @runtime_checkable
@@ -61,12 +66,17 @@ class FixedPart(MAPOracle, Protocol):
 
 
 @runtime_checkable
-class ExactSampler(MAPOracle, Protocol):
+class Sampler(MAPOracle, Protocol):
     """A family that can be sampled exactly."""
 
     def sample(self, theta: Tensor, num_samples: int = 1, generator: torch.Generator | None = None) -> Tensor:
         """Return independent exact samples of p(z; theta): (S, *batch, *event), without a graph."""
         ...
+
+
+@runtime_checkable
+class ExactSampler(Sampler, Protocol):
+    """A family that can be sampled exactly, and knows the probability of a sample and its gradient."""
 
     def score(self, theta: Tensor, z: Tensor) -> Tensor:
         """Return `d log p(z; theta) / d theta = z - E z`: (S, *batch, *event), without a graph."""
@@ -105,36 +115,24 @@ class Enumerable(MAPOracle, Protocol):
         ...
 
 
-_CAPABILITIES = {
-    "MAPOracle": (
-        "a MAP oracle (`event_dim`, `sign`, `map`)",
-        "Polytope(solver) for any solver, KSubset, Categorical",
-    ),
-    "ExactSampler": ("exact sampling (`sample`, `score`, `log_prob`)", "KSubset, Categorical"),
-    "Marginals": ("exact marginals (`marginals`, `log_partition`)", "KSubset, Categorical"),
-    "Enumerable": ("enumeration (`support`)", "KSubset, Categorical"),
-}
+@runtime_checkable
+class Reparameterized(ExactSampler, Protocol):
+    """A family whose samples are a step function of continuous variables zeta, differentiable in theta."""
 
-_MAP_METHODS = (
-    "IMLE, BlackBox, StraightThrough, ExplicitMLE, and calibrate_temperature with `marginals=` given"
-)
+    def rsample(
+        self, theta: Tensor, num_samples: int = 1, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Return zeta, (S, *batch, *event), differentiable in theta; `harden(zeta)` is an exact sample."""
+        ...
 
+    def rsample_given(self, theta: Tensor, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return zeta drawn given that `harden(zeta) = z`, in the shape of z, differentiable in theta."""
+        ...
 
-def require(family: object, capability: type[CapabilityT], method: str) -> CapabilityT:
-    """Return `family` as what a method needs, or say what would work instead.
+    def harden(self, zeta: Tensor) -> Tensor:
+        """Return the decisions that zeta stands for, in its shape, without a graph."""
+        ...
 
-    Args:
-        family: the family that the user gave.
-        capability: one of the protocols of this module.
-        method: name of the method that asks, for the message.
-
-    Raises:
-        MissingCapabilityError: the family lacks the capability.
-    """
-    if isinstance(family, capability):
-        return family
-    needs, families = _CAPABILITIES.get(capability.__name__, (f"`{capability.__name__}`", "none that ship"))
-    message = f"`{method}` needs {needs}, which {family!r} does not have. Families that have it: {families}."
-    if isinstance(family, MAPOracle):
-        message += f" What works with this one: {_MAP_METHODS}."
-    raise MissingCapabilityError(message)
+    def relax(self, zeta: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
+        """Return a point in the convex hull of the decisions, differentiable; `harden(zeta)` in the limit."""
+        ...

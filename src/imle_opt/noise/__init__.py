@@ -10,6 +10,7 @@ from __future__ import annotations
 from imle_opt.noise.base import AdditiveNoise, Noise, SmoothNoise
 from imle_opt.noise.exponential import Exponential
 from imle_opt.noise.gumbel import Gumbel
+from imle_opt.noise.logistic import Logistic
 from imle_opt.noise.multiplicative import Multiplicative
 from imle_opt.noise.no_noise import NoNoise
 from imle_opt.noise.normal import Normal
@@ -19,6 +20,7 @@ __all__ = [
     "AdditiveNoise",
     "Exponential",
     "Gumbel",
+    "Logistic",
     "Multiplicative",
     "NoNoise",
     "Noise",
