@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
-from imle_opt.noise import Gumbel, Multiplicative, NoNoise, Normal, SumOfGamma
+from imle_opt.noise import Gumbel, Logistic, Multiplicative, NoNoise, Normal, SumOfGamma
 from imle_opt_solvers.errors import InvalidInputError
 
 EULER_GAMMA = 0.57721566490153286
@@ -19,6 +19,7 @@ SIGMAS = 5.0
 
 ALL = [
     Gumbel(0.7),
+    Logistic(0.7),
     SumOfGamma(3.5, 0.7),
     SumOfGamma(3.5, 0.7, tail_correction=True),
     Normal(0.7),
@@ -62,6 +63,13 @@ def test_sum_of_kappa_coordinates_has_the_exact_law(kappa, terms, dtype):
     sums = draw(noise, (n, kappa), dtype).double().sum(-1).numpy()
     statistic = stats.kstest(sums, lambda x: finite_sum_cdf(x, terms, temperature)).statistic
     assert statistic < KS_CRITICAL / math.sqrt(n)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_logistic_noise_has_its_law(dtype):
+    n = 30_000
+    drawn = draw(Logistic(1.7), (n,), dtype).double().numpy()
+    assert stats.kstest(drawn, stats.logistic(scale=1.7).cdf).statistic < KS_CRITICAL / math.sqrt(n)
 
 
 @pytest.mark.parametrize("kappa", [0.4, 3.7, 100.0])

@@ -50,7 +50,7 @@ _CAPABILITIES: Mapping[type, str] = {
     Categorical: "independent one-hot choices",
 }
 
-_SHIPPED = (KSubset(1), Categorical(), Bernoulli(), SpanningTree(2))
+_SHIPPED: tuple[object, ...] = (KSubset(1), Categorical(), Bernoulli(), SpanningTree(2))
 
 
 def applicable(family: Solver | MAPOracle) -> tuple[str, ...]:

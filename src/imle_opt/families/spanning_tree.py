@@ -233,7 +233,8 @@ class SpanningTree:
         index = self._edge_index(codes.device)
         degrees = 1 + torch.nn.functional.one_hot(codes, self.n).sum(1)
         edges: list[Tensor] = []
-        for neighbour in codes.split(1, dim=1):
+        for step in range(codes.shape[1]):
+            neighbour = codes[:, step : step + 1]
             leaf = (degrees == 1).long().argmax(1, keepdim=True)
             edges.append(index[leaf, neighbour])
             degrees = degrees.scatter_add(
