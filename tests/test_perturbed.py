@@ -11,7 +11,16 @@ from scipy import stats
 
 from imle_opt.families import Categorical
 from imle_opt.layers import Perturbed
-from imle_opt.noise import Exponential, Gumbel, Multiplicative, NoNoise, Normal, SmoothNoise, SumOfGamma
+from imle_opt.noise import (
+    Exponential,
+    Gumbel,
+    Logistic,
+    Multiplicative,
+    NoNoise,
+    Normal,
+    SmoothNoise,
+    SumOfGamma,
+)
 from imle_opt_solvers.errors import InvalidInputError
 from opaque import SENSES, GivenNoise, Recorder, best, generator, gradient, normal, opaque, sign_of
 
@@ -101,9 +110,10 @@ def test_baselines_lower_the_variance():
     [
         (Normal(0.7), lambda x, theta: stats.norm.logpdf(x, theta, 0.7)),
         (Gumbel(0.7), lambda x, theta: stats.gumbel_r.logpdf(x, theta, 0.7)),
+        (Logistic(0.7), lambda x, theta: stats.logistic.logpdf(x, theta, 0.7)),
         (Multiplicative(0.7), lambda x, theta: stats.lognorm.logpdf(x, 0.7, scale=theta * np.exp(-0.245))),
     ],
-    ids=["Normal", "Gumbel", "Multiplicative"],
+    ids=["Normal", "Gumbel", "Logistic", "Multiplicative"],
 )
 def test_scores_are_derivatives_of_log_densities(noise, log_density):
     theta = torch.tensor([0.4, 1.0, 2.5], dtype=torch.float64)

@@ -29,6 +29,8 @@ METHODS: Mapping[str, type] = {
     "IMLE": MAPOracle,
     "BlackBox": MAPOracle,
     "StraightThrough": MAPOracle,
+    "Identity": MAPOracle,
+    "Perturbed": MAPOracle,
     "SparseMAP": MAPOracle,
     "RegularizedFrankWolfe": MAPOracle,
     "ExplicitMLE": MAPOracle,
