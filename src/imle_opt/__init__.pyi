@@ -26,10 +26,15 @@ from imle_opt.layers import Perturbed as Perturbed
 from imle_opt.layers import RegularizedFrankWolfe as RegularizedFrankWolfe
 from imle_opt.layers import SparseMAP as SparseMAP
 from imle_opt.layers import StraightThrough as StraightThrough
+from imle_opt.losses import CMAP as CMAP
+from imle_opt.losses import NCE as NCE
 from imle_opt.losses import DirectionalGradient as DirectionalGradient
 from imle_opt.losses import ExplicitMLE as ExplicitMLE
 from imle_opt.losses import FenchelYoung as FenchelYoung
 from imle_opt.losses import HammingLoss as HammingLoss
+from imle_opt.losses import ListwiseRanking as ListwiseRanking
+from imle_opt.losses import PairwiseRanking as PairwiseRanking
+from imle_opt.losses import PointwiseRanking as PointwiseRanking
 from imle_opt.losses import RegretLoss as RegretLoss
 from imle_opt.losses import SPOPlus as SPOPlus
 from imle_opt.losses import StructuredHinge as StructuredHinge

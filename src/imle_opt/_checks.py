@@ -20,6 +20,7 @@ __all__ = [
     "check_generator",
     "check_kind",
     "check_like",
+    "check_not_negative",
     "check_positive",
     "check_samples_of",
     "check_tensor",
@@ -144,6 +145,12 @@ def check_positive(value: float, name: str, advice: str = "") -> None:
     """Refuse an option that is not positive and finite."""
     if not 0 < value < float("inf"):
         raise InvalidInputError(f"`{name}` must be positive and finite, not {value!r}{advice}.")
+
+
+def check_not_negative(value: float, name: str) -> None:
+    """Refuse an option that is negative or not finite."""
+    if not 0 <= value < float("inf"):
+        raise InvalidInputError(f"`{name}` must be 0 or more, and finite, not {value!r}.")
 
 
 def check_kind(value: object, kind: type, name: str, example: str) -> None:
