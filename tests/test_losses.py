@@ -277,7 +277,7 @@ def test_explicit_mle_refuses_bad_input_by_name():
     nan[2, 1] = torch.nan
     for arguments, message in (
         ({}, "none were given. Give exactly one"),
-        ({"solutions": y, "costs": costs}, "both were given"),
+        ({"solutions": y, "costs": costs}, "`solutions` and `costs` were given"),
         (
             {"solutions": y[0]},
             r"`solutions` must have the shape of .*, \(3, 5\), not \(5,\)",

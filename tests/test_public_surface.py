@@ -68,6 +68,7 @@ SURFACE = {
     "PointwiseRanking",
     "Polytope",
     "PredictThenOptimize",
+    "PrefetchedTargets",
     "Ranking",
     "RegretError",
     "RegretLoss",

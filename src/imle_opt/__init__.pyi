@@ -45,6 +45,7 @@ from imle_opt.noise import Multiplicative as Multiplicative
 from imle_opt.noise import NoNoise as NoNoise
 from imle_opt.noise import Normal as Normal
 from imle_opt.noise import SumOfGamma as SumOfGamma
+from imle_opt.prefetch import PrefetchedTargets as PrefetchedTargets
 from imle_opt.profiling import StepProfile as StepProfile
 from imle_opt.regularized import BinaryEntropy as BinaryEntropy
 from imle_opt.regularized import HalfSquaredNorm as HalfSquaredNorm

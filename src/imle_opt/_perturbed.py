@@ -177,6 +177,12 @@ class NoiseSource(nn.Module):
         drawn = noise.draw(shape, generator=generator, dtype=theta.dtype, device=theta.device)
         return PerturbedMAP(family, noise, drawn, instances)
 
+    def given(
+        self, family: MAPOracle, theta: Tensor, drawn: Tensor, instances: Mapping[str, Any] | None
+    ) -> PerturbedMAP:
+        """Return MAP under noise that was drawn before, (S, *batch, *event), on any device."""
+        return PerturbedMAP(family, self._settled(family, theta, instances), drawn.to(theta), instances)
+
     def _settled(self, family: MAPOracle, theta: Tensor, instances: Mapping[str, Any] | None) -> Noise:
         noise = self.noise
         if self.kappa is None or not isinstance(noise, SumOfGamma):

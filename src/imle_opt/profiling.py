@@ -100,18 +100,20 @@ class StepProfile:
         source = iter(batches)
         with self._synchronized():
             while True:
-                began = self._now()
+                began, before = self._now(), self._spent()
                 try:
                     batch = next(source)
                 except StopIteration:
                     return
                 ready, spent = self._now(), self._spent()
+                loaded = spent.minus(before)
                 try:
                     yield batch
                 finally:
                     # Only what is spent inside of steps counts, not the solves of a validation.
-                    step = _Totals(steps=1, idle=ready - began, step=self._now() - ready)
-                    self._totals = self._totals.plus(step).plus(self._spent().minus(spent))
+                    own = _Totals(1, ready - began, self._now() - ready)
+                    ahead = _Totals(rows=loaded.rows, undecided=loaded.undecided)
+                    self._totals = self._totals.plus(own).plus(ahead).plus(self._spent().minus(spent))
 
     @contextmanager
     def transferring(self) -> Generator[None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from imle_opt.losses.cmap import CMAP
 from imle_opt.losses.directional_gradient import DirectionalGradient
-from imle_opt.losses.explicit_mle import ExplicitMLE
+from imle_opt.losses.explicit_mle import ExplicitMLE, SolvedTarget
 from imle_opt.losses.fenchel_young import FenchelYoung
 from imle_opt.losses.hamming import HammingLoss
 from imle_opt.losses.listwise_ranking import ListwiseRanking
@@ -27,5 +27,6 @@ __all__ = [
     "PointwiseRanking",
     "RegretLoss",
     "SPOPlus",
+    "SolvedTarget",
     "StructuredHinge",
 ]

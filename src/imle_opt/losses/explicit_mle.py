@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import final
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple, final
 
 import torch
 from torch import Tensor, nn
@@ -10,13 +13,29 @@ from torch import Tensor, nn
 from imle_opt._bridge import flat_instances
 from imle_opt._checks import check_at_least_one, check_generator, check_like
 from imle_opt._perturbed import NoiseSource, PerturbedMAP, event_sum, has_nan, theta_of
-from imle_opt.families import MAPOracle, as_family, count_undecided
+from imle_opt.families import MAPOracle, Polytope, as_family, count_undecided
 from imle_opt.noise import Noise, NoNoise
 from imle_opt_solvers.errors import InvalidInputError
 from imle_opt_solvers.instances import Instances
 from imle_opt_solvers.solver import Solver
 
-__all__ = ["ExplicitMLE"]
+__all__ = ["ExplicitMLE", "SolvedTarget"]
+
+
+class SolvedTarget(NamedTuple):
+    """What `ExplicitMLE` learns from where costs are known: it does not depend on the network.
+
+    Args:
+        drawn: eps, (S, *batch, *event), which the predicted costs are perturbed with, too.
+        decision: t, (*batch, *event).
+        fixed: F_t, (*batch,).
+        undecided: () how many of the solves gave no decision.
+    """
+
+    drawn: Tensor
+    decision: Tensor
+    fixed: Tensor
+    undecided: Tensor
 
 
 @final
@@ -103,6 +122,7 @@ class ExplicitMLE(nn.Module):
         *,
         solutions: Tensor | None = None,
         costs: Tensor | None = None,
+        target: SolvedTarget | None = None,
         instances: Instances | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
@@ -111,7 +131,9 @@ class ExplicitMLE(nn.Module):
         Args:
             costs_hat: predicted costs, (*batch, *event), in the model's own sense.
             solutions: y, known decisions, (*batch, *event); that they are feasible is not checked.
-            costs: c, known costs, (*batch, *event), in the model's own sense. Exactly one of the two.
+            costs: c, known costs, (*batch, *event), in the model's own sense.
+            target: known costs that were solved before, as `PrefetchedTargets` yields them; the noise is that
+                of the target. Exactly one of the three.
             instances: per-row data of the solver, each entry (*batch, ...).
             generator: source of randomness for this call; it comes before the constructor's.
 
@@ -119,16 +141,45 @@ class ExplicitMLE(nn.Module):
             (*batch,), in the dtype of `costs_hat`, but float32 where that is half precision.
         """
         theta = theta_of(costs_hat, self.family, "costs_hat")
-        label, name = _one_label(solutions, costs)
-        check_like(label, costs_hat, name, self.family.event_dim)
+        label, name = _one_label(solutions, costs, None if target is None else target.decision)
+        if target is None:
+            check_like(label, costs_hat, name, self.family.event_dim)
         rows = flat_instances(instances, tuple(theta.shape[: theta.ndim - self.family.event_dim]))
+        if target is not None:
+            _check_target(target, theta)
+            perturbed = self.noise.given(self.family, theta.detach(), target.drawn, rows)
+            value = negative_log_likelihood(theta, target.decision.to(theta), perturbed)
+            return value - target.fixed.to(theta)
         generator = self.generator if generator is None else generator
         check_generator(generator, theta.device)
         perturbed = self.noise.perturbed(self.family, theta.detach(), self.num_samples, rows, generator)
         if name == "solutions":
             return negative_log_likelihood(theta, label.to(theta), perturbed)
-        target, fixed = mean_decision(theta_of(label, self.family).to(theta), perturbed)
-        return negative_log_likelihood(theta, target, perturbed) - fixed
+        decision, fixed = mean_decision(theta_of(label, self.family).to(theta), perturbed)
+        return negative_log_likelihood(theta, decision, perturbed) - fixed
+
+    def prepare(
+        self,
+        costs: Tensor,
+        *,
+        instances: Instances | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Callable[[], SolvedTarget]:
+        """Draw the noise of a batch of known costs, and return a function that solves its target.
+
+        The function may run in any thread, while the network computes; `PrefetchedTargets` does that.
+
+        Args:
+            costs: c, known costs, (*batch, *event), in the model's own sense.
+            instances: per-row data of the solver, each entry (*batch, ...).
+            generator: source of randomness for this call, on the device of the costs.
+        """
+        theta = theta_of(costs, self.family).detach()
+        rows = flat_instances(instances, tuple(theta.shape[: theta.ndim - self.family.event_dim]))
+        generator = self.generator if generator is None else generator
+        check_generator(generator, theta.device)
+        perturbed = self.noise.perturbed(self.family, theta, self.num_samples, rows, generator)
+        return partial(_solved_target, theta, perturbed)
 
     @property
     def undecided(self) -> int:
@@ -181,12 +232,30 @@ def mean_decision(theta: Tensor, perturbed: PerturbedMAP) -> tuple[Tensor, Tenso
     return gradient, fixed.mean(0)
 
 
-def _one_label(solutions: Tensor | None, costs: Tensor | None) -> tuple[Tensor, str]:
-    if solutions is not None and costs is None:
-        return solutions, "solutions"
-    if costs is not None and solutions is None:
-        return costs, "costs"
-    given = "none" if costs is None else "both"
+def _solved_target(theta: Tensor, perturbed: PerturbedMAP) -> SolvedTarget:
+    # A family of its own: its counts are not those of the steps that run meanwhile.
+    family = perturbed.family
+    own = Polytope(family.solver) if isinstance(family, Polytope) else family
+    decision, fixed = mean_decision(theta, replace(perturbed, family=own))
+    undecided = own.undecided if isinstance(own, Polytope) else 0
+    return SolvedTarget(perturbed.drawn, decision, fixed, torch.tensor(undecided))
+
+
+def _one_label(solutions: Tensor | None, costs: Tensor | None, target: Tensor | None) -> tuple[Tensor, str]:
+    labels = {"solutions": solutions, "costs": costs, "target": target}
+    given = [(label, name) for name, label in labels.items() if label is not None]
+    if len(given) == 1:
+        return given[0]
+    several = " and ".join(f"`{name}`" for _, name in given) or "none"
     raise InvalidInputError(
-        f"ExplicitMLE learns from `solutions` or from `costs`; {given} were given. Give exactly one."
+        f"ExplicitMLE learns from `solutions`, from `costs` or from a `target`; {several} were given. Give "
+        "exactly one."
     )
+
+
+def _check_target(target: SolvedTarget, theta: Tensor) -> None:
+    if target.decision.shape != theta.shape or target.drawn.shape[1:] != theta.shape:
+        raise InvalidInputError(
+            f"`target` belongs to costs of shape {tuple(target.decision.shape)}, not of "
+            f"{tuple(theta.shape)}, the shape of `costs_hat`: it must be that of the same batch."
+        )
