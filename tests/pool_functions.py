@@ -109,6 +109,17 @@ def make_solver():
     return solver
 
 
+def ends_elsewhere(process, signal_number):
+    """Make the solver; end other processes than `process` before, by a signal the first three times only."""
+    if os.getpid() != process:
+        begun = count("ended")
+        if not signal_number:
+            os._exit(3)
+        if begun <= 2 + 3:
+            os.kill(os.getpid(), signal_number)
+    return solver(cheapest)
+
+
 def count(what):
     """Count one more of `what`, over all processes."""
     path = Path(os.environ["IMLE_OPT_TEST_FOLDER"]) / what

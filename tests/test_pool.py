@@ -247,6 +247,21 @@ def make_here_only(process):
     return solver(functions.cheapest)
 
 
+def test_workers_that_cannot_start_are_given_up_and_killed_ones_are_not(monkeypatch, folder):
+    monkeypatch.setattr("imle_opt_solvers._process_pool._FAILED_STARTS", 2)
+    exits = functools.partial(functions.ends_elsewhere, os.getpid(), 0)
+    with (
+        SolverPool(exits, 1, backend="process") as pool,
+        pytest.raises(ImleOptError, match=r"end before they are ready \(2 in a row\)"),
+    ):
+        pool.solve(costs(3))
+    killed = functools.partial(functions.ends_elsewhere, os.getpid(), signal.SIGKILL)
+    with SolverPool(killed, 1, backend="process") as pool:
+        np.testing.assert_array_equal(pool.solve(costs(3)).decisions, answers(costs(3)))
+        assert pool.stats().restarts == 3
+    assert len((folder / "ended").read_text().splitlines()) == 2 + 4
+
+
 def test_chunks_hold_every_row_once():
     for rows, workers, size, seconds in [(1, 4, "auto", None), (17, 2, "auto", 1e-6), (100, 3, 7, None)]:
         chunks = cut(rows, workers, size, seconds)

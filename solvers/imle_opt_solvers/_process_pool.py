@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
+import select
 import threading
 import time
-from multiprocessing.connection import wait
 from typing import final
 
 import numpy as np
@@ -60,6 +60,7 @@ class ProcessWorkers:
             file.write(pickled)
         self._team: list[WorkerProcess] = []
         self._failed_starts = 0
+        self._failing_since = 0.0
         self._closed = False
         self._owner = os.getpid()
         self._lock = threading.Lock()
@@ -159,16 +160,18 @@ class ProcessWorkers:
 
     def _listen(self, job: Job) -> None:
         """Wait for the next message, loss or deadline."""
-        speakers = {each.connection: each for each in self._team if each.chunk is not None or not each.ready}
+        speakers = {each.fileno: each for each in self._team if each.chunk is not None or not each.ready}
         first = min((each.deadline for each in speakers.values()), default=0.0)
+        # Not `multiprocessing.connection.wait`, which takes 20 us more: half of what a call costs here.
+        poll = select.poll()
+        for descriptor in speakers:
+            poll.register(descriptor, select.POLLIN)
         seconds = max(0.0, min(first - time.monotonic(), _LOOK_SECONDS))
-        heard = wait(list(speakers), seconds)
-        for connection in heard:
-            self._hear(speakers[connection], job)  # type: ignore[index]  # what `wait` was given
+        heard = [speakers.pop(descriptor) for descriptor, _ in poll.poll(1e3 * seconds)]
+        for worker in heard:
+            self._hear(worker, job)
         now = time.monotonic()
-        for worker in list(self._team):
-            if worker.connection in heard or (worker.ready and worker.chunk is None):
-                continue
+        for worker in speakers.values():
             if now > worker.deadline or worker.has_ended():
                 self._lose(worker, job)
 
@@ -189,18 +192,27 @@ class ProcessWorkers:
 
     def _lose(self, worker: WorkerProcess, job: Job) -> None:
         """Kill a worker that is dead or late, and see to its rows; another one takes its place."""
+        killed = not worker.ready and worker.was_killed(_DISMISS_SECONDS)
         self._remove(worker)
         self._check_open()
         self.restarts += 1
         if not worker.ready:
-            self._failed_starts += 1
-            if self._failed_starts >= _FAILED_STARTS:
-                raise ImleOptError(
-                    f"Worker processes end before they are ready ({_FAILED_STARTS} in a row). What they "
-                    f"wrote to the standard error stream says why; memory that runs out is a common reason."
-                )
+            self._check_starts(killed)
         if worker.chunk is not None:
             job.lost(worker.chunk)
+
+    def _check_starts(self, killed: bool) -> None:
+        """Give up where workers do not start; that one was killed meanwhile says nothing about the next."""
+        self._failed_starts += 1
+        now = time.monotonic()
+        if self._failed_starts == 1:
+            self._failing_since = now
+        patient = killed and now < self._failing_since + _START_SECONDS
+        if self._failed_starts >= _FAILED_STARTS and not patient:
+            raise ImleOptError(
+                f"Worker processes end before they are ready ({self._failed_starts} in a row). What they "
+                f"wrote to the standard error stream says why; memory that runs out is a common reason."
+            )
 
     def _drop_busy(self) -> None:
         """Kill the workers of a batch that is given up: nobody waits for their answers."""

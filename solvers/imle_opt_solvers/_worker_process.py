@@ -32,6 +32,7 @@ class WorkerProcess:
 
     Attributes:
         connection: for messages.
+        fileno: the connection's descriptor.
         ready: it has loaded its solver.
         chunk: what it is solving.
         sent: when it was given the chunk, on the performance clock.
@@ -43,6 +44,7 @@ class WorkerProcess:
 
     def __init__(self, rows: int, solver: int, width: int) -> None:
         self.connection, theirs = Pipe()
+        self.fileno = self.connection.fileno()
         their_lifeline, self._lifeline = os.pipe()
         inherited = (theirs.fileno(), their_lifeline, rows, solver)
         try:
@@ -67,6 +69,16 @@ class WorkerProcess:
     def pid(self) -> int:
         """The number of the process."""
         return self._process.pid
+
+    def was_killed(self, seconds: float) -> bool:
+        """Whether somebody else killed the process, as the system does when memory runs out.
+
+        Args:
+            seconds: how long to wait for the end of a process that has closed its connection.
+        """
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+        return self._process.returncode == -signal.SIGKILL
 
     def has_ended(self) -> bool:
         """Whether the process is gone."""
