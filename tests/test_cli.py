@@ -499,22 +499,34 @@ def test_the_doctor_finds_every_required_solver(doctor):
     assert {"HiGHS", "PuLP CBC", "cvxpy CLARABEL", "OR-Tools CP-SAT", "OR-Tools MathOpt"} <= findings.keys()
     assert report["versions"]["numpy"] == np.__version__
     assert report["versions"]["torch"]
+    pools = {(each["name"], each["backend"]): each for each in report["pools"]}
+    assert {backend for _, backend in pools} == {"thread", "process"}
+    for each in pools.values():
+        assert each["answers"], each["problem"]
+        assert each["start_seconds"] > 0
+        assert each["call_seconds"] >= 0
+    assert pools["kernels: shortest path", "thread"]["inline_below"] > 1
 
 
 def test_the_doctor_survives_a_broken_solver(monkeypatch, capsys):
     import imle_opt.cli.doctor_command as command
     from imle_opt.cli.doctor_checks import CHECKS, Check
+    from imle_opt.cli.doctor_pools import PoolCheck
 
     def broken():
         raise ImportError("undefined symbol\nin libhighs.so.1")
 
     wrong = Check("wrong", CHECKS[0].make, optimum=8.0)
     monkeypatch.setattr(command, "CHECKS", (Check("broken", broken), wrong, CHECKS[0]))
+    pool = PoolCheck(wrong, "thread")
+    monkeypatch.setattr(command, "POOL_CHECKS", (pool, PoolCheck(Check("none", broken), "thread")))
     assert main(["doctor"]) == 1
     captured = capsys.readouterr()
     assert "ImportError: undefined symbol in libhighs.so.1" in captured.out
-    assert "it finds 7 where the optimum is 8" in captured.out
+    assert captured.out.count("it finds 7 where the optimum is 8") == 2
+    assert captured.out.count("undefined symbol") == 2
     assert captured.err.startswith("missed: these solvers are required and do not answer: broken, wrong.")
     monkeypatch.setattr(command, "CHECKS", (Check("broken", broken, required=False), CHECKS[0]))
+    monkeypatch.setattr(command, "POOL_CHECKS", ())
     assert main(["doctor"]) == 0
     assert "no (optional)" in capsys.readouterr().out
