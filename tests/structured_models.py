@@ -51,6 +51,27 @@ def network(rng):
     return _with_options(rng, "min", matrix, sides, sides, upper, rng.random() < 0.5)
 
 
+def visits(rng):
+    """A network with a column for the visit of some of its nodes: what flows in, and 1 at the source."""
+    nodes = int(rng.integers(2, 6))
+    pairs = list(itertools.permutations(range(nodes), 2))
+    chain = [(node, node + 1) for node in range(nodes - 1)]
+    arcs = chain + [pair for pair in pairs if pair not in chain and rng.random() < 0.4]
+    seen = np.flatnonzero(rng.random(nodes) < 0.7)
+    matrix = np.zeros((nodes + len(seen), len(arcs) + len(seen)))
+    for column, (tail, head) in enumerate(arcs):
+        matrix[tail, column], matrix[head, column] = 1, -1
+        matrix[nodes:, column] = seen == head
+    matrix[range(nodes, nodes + len(seen)), range(len(arcs), len(arcs) + len(seen))] = -1
+    sides = np.zeros(nodes + len(seen))
+    sides[0], sides[nodes - 1] = 1, -1
+    sides[nodes:] = np.where(seen == 0, -1.0, 0.0)
+    scales = np.where(np.arange(len(sides)) < nodes, 1.0, rng.choice([1.0, -1.0, 2.0], len(sides)))
+    matrix, sides = matrix * scales[:, None], sides * scales
+    upper = np.concatenate([rng.choice([1.0, INF], len(arcs)), rng.choice([1.0, 1.0, 0.0, INF], len(seen))])
+    return _with_options(rng, "min", matrix, sides, sides, upper, rng.random() < 0.5)
+
+
 def pairing(rng):
     """An assignment of n sites to m customers, n <= m."""
     n = int(rng.integers(1, 4))
@@ -86,7 +107,13 @@ def cardinality(rng):
     return _with_options(rng, rng.choice(["min", "max"]), matrix, side, side, 1, rng.random() < 0.5)
 
 
-BUILDERS = {"network": network, "pairing": pairing, "packing": packing, "cardinality": cardinality}
+BUILDERS = {
+    "network": network,
+    "visits": visits,
+    "pairing": pairing,
+    "packing": packing,
+    "cardinality": cardinality,
+}
 
 
 def _entry(rng, model):

@@ -22,6 +22,7 @@ from imle_opt_solvers import (
     Status,
     TopK,
     grid_graph,
+    grid_path,
     wrap,
 )
 from imle_opt_solvers.kernels import assignment, knapsack, selection, shortest_path
@@ -29,6 +30,7 @@ from imle_opt_solvers.structured_solver import StructuredSolver, linear_solver
 
 ENGINES = {
     "network": ("kernel:dag", "kernel:dijkstra", "kernel:assignment", "kernel:knapsack"),
+    "visits": ("kernel:dag", "kernel:dijkstra", "kernel:assignment", "kernel:knapsack"),
     "pairing": ("kernel:assignment", "kernel:dag", "kernel:top-k"),
     "packing": ("kernel:knapsack",),
     "cardinality": ("kernel:top-k",),
@@ -124,6 +126,34 @@ def test_negative_costs_on_cycles_are_left_to_highs():
     assert unbounded.statuses == (Status.OPTIMAL, Status.OPTIMAL, Status.UNBOUNDED)
 
 
+def visit_model():
+    """The cheapest way over a 3x3 map, 8 neighbours, as a linear program: arcs, and visits of cells."""
+    graph = grid_graph((3, 3), 8)
+    tails, heads = np.concatenate([graph.tails, graph.heads]), np.concatenate([graph.heads, graph.tails])
+    arcs = len(tails)
+    matrix = np.zeros((18, arcs + 9))
+    matrix[tails, range(arcs)], matrix[heads, range(arcs)], matrix[9 + heads, range(arcs)] = 1, -1, 1
+    matrix[range(9, 18), range(arcs, arcs + 9)] = -1
+    sides = np.array([1.0, *[0] * 7, -1, -1, *[0] * 8])
+    return models.linear_model(
+        "min", matrix, sides, sides, 0, 1, False, predicted=range(arcs, arcs + 9), shape=(3, 3)
+    )
+
+
+def test_costs_on_visits_of_nodes_leave_a_path():
+    solver = linear_solver(visit_model(), None, "raise")
+    assert solver.traits.engine == "kernel:dijkstra"
+    costs = np.random.default_rng(5).uniform(0.1, 5, (20, 3, 3))
+    expected = grid_path((3, 3)).solve(costs)
+    np.testing.assert_array_equal(solver.solve(costs).decisions, expected.decisions)
+    np.testing.assert_allclose(solver.solve(costs).objectives, expected.objectives)
+    closed = np.tile(solver.model.column_upper, (2, 1))
+    closed[0, -5] = closed[1, 0] = (
+        0.0  # no visit of the cell in the middle; no step from the first to the right
+    )
+    assert_same_answers(visit_model(), costs[:2], instances={"column_upper": closed})
+
+
 def changed(model, **changes):
     """A model with single entries of its arrays replaced: name=(position, value)."""
     arrays = {name: getattr(model, name).copy() for name in changes}
@@ -143,6 +173,7 @@ NEAR_MISSES = {
     "path: an arc that must be taken": changed(edge_model(3, 3), column_lower=(2, 1.0)),
     "path: one more row": structured_models._row(np.random.default_rng(0), edge_model(3, 3)),
     "path: no way": changed(edge_model(2, 2), column_upper=([0, 1], 0.0)),
+    "visits: more than the inflow": changed(visit_model(), row_lower=(10, -np.inf)),
     "assignment: a coefficient of 2": changed(models.assignment(), row_values=(3, 2.0)),
     "assignment: a site with two customers": changed(
         models.assignment(), row_lower=(1, 2.0), row_upper=(1, 2.0)
