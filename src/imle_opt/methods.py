@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from imle_opt.layers import IMLE, BlackBox
 from imle_opt.layers.layer import Layer
-from imle_opt.losses import ExplicitMLE, HammingLoss, RegretLoss, SPOPlus
+from imle_opt.losses import ExplicitMLE, FenchelYoung, HammingLoss, RegretLoss, SPOPlus
 from imle_opt.noise import Noise
 from imle_opt_solvers.errors import InvalidInputError
 from imle_opt_solvers.solver import Solver
@@ -117,6 +117,19 @@ class _SPOPlus(nn.Module):
 
 
 @final
+class _FenchelYoung(nn.Module):
+    """`FenchelYoung` of the optimal decisions, also where costs are known."""
+
+    def __init__(self, options: LossOptions) -> None:
+        super().__init__()
+        self.loss = FenchelYoung(options.solver, options.noise, num_samples=options.num_samples)
+
+    def forward(self, costs: Tensor, labels: Labels) -> Tensor:
+        value: Tensor = self.loss(costs, labels.solutions)
+        return value
+
+
+@final
 class _OfDecisions(nn.Module):
     """A layer, then the regret of its decisions where costs are known, else their Hamming distance."""
 
@@ -164,6 +177,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
     {
         "explicit-mle": Method("perturbed maximum likelihood", _EITHER, _Likelihood),
         "spo+": Method("SPO+", ("costs",), _SPOPlus),
+        "fenchel-young": Method("perturbed Fenchel-Young loss", _EITHER, _FenchelYoung),
         "imle": Method("I-MLE with adaptive steps, on the regret", _EITHER, _imle, binary_solutions=True),
         "blackbox": Method("black-box differentiation", _EITHER, _black_box, binary_solutions=True),
         "mse": Method("squared error of the costs (two-stage)", ("costs",), lambda options: _SquaredError()),

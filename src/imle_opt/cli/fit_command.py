@@ -11,7 +11,7 @@ from typing import final
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from imle_opt.cli.model_options import ModelOptions
 from imle_opt.cli.outcome import ExitCode, say
@@ -154,11 +154,13 @@ class _Epochs:
             return
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[figures]}"))
         with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
-            tasks = {}
+            tasks: dict[str, TaskID] = {}
 
             def after_epoch(method: str, record: EpochRecord) -> None:
                 self._note(method, record)
                 if method not in tasks:
+                    for task in tasks.values():  # they may have ended early
+                        progress.update(task, total=progress.tasks[task].completed)
                     tasks[method] = progress.add_task(method, total=self.epochs, figures="")
                 progress.update(
                     tasks[method], completed=record["epoch"], figures=self._figures(method, record)

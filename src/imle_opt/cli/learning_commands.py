@@ -78,7 +78,7 @@ def fit(
         Path | None, typer.Option(metavar="FILE", help="Optimal decisions, where costs are not known.")
     ] = None,
     method: Annotated[
-        str, typer.Option(metavar="NAME", help="explicit-mle, imle, blackbox, spo+ or mse (two-stage).")
+        str, typer.Option(metavar="NAME", help="explicit-mle, spo+, fenchel-young, imle, blackbox or mse.")
     ] = "explicit-mle",
     predictor: Annotated[PredictorOption, typer.Option(help="The network.")] = PredictorOption.LINEAR,
     hidden: Annotated[int, typer.Option(metavar="NUMBER", help="Width of the mlp's hidden layer.")] = 64,

@@ -54,7 +54,7 @@ class FitSettings:
     weight_decay: float = 0.0
     temperature: float = 0.5
     num_samples: int = 4
-    strength: float = 5.0
+    strength: float = 1.0
     validation_share: float = 0.2
     test_share: float = 0.2
     split: SplitBy = "random"
