@@ -36,8 +36,9 @@ main(["fit", "knapsack.mps", "--features", "features.csv", "--costs", "costs.csv
 # 2. Predict: here the rows held out, later those of tomorrow.
 main(["predict", "fitted", "--features", "fitted/held-out/features.csv", "--out", "predicted.csv"])
 
-# 3. Judge.
-main(["regret", "knapsack.mps", "--predicted", "predicted.csv", "--true", "fitted/held-out/costs.csv"])
+# 3. Judge, beside the two-stage baseline that `fit` trained.
+methods = ["--predicted", "fitted=predicted.csv", "--predicted", "two-stage=fitted/held-out/two-stage.csv"]
+main(["regret", "knapsack.mps", "--true", "fitted/held-out/costs.csv", *methods])
 
 # The decisions themselves, if they are wanted.
 main(["solve", "knapsack.mps", "--costs", "predicted.csv", "--out", "decisions.csv"])
