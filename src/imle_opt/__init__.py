@@ -73,6 +73,7 @@ _HOMES = {
     ),
     "imle_opt.losses": (
         "CMAP",
+        "CaVE",
         "DirectionalGradient",
         "ExplicitMLE",
         "FenchelYoung",

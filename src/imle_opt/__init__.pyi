@@ -28,6 +28,7 @@ from imle_opt.layers import SparseMAP as SparseMAP
 from imle_opt.layers import StraightThrough as StraightThrough
 from imle_opt.losses import CMAP as CMAP
 from imle_opt.losses import NCE as NCE
+from imle_opt.losses import CaVE as CaVE
 from imle_opt.losses import DirectionalGradient as DirectionalGradient
 from imle_opt.losses import ExplicitMLE as ExplicitMLE
 from imle_opt.losses import FenchelYoung as FenchelYoung

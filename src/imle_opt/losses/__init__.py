@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from imle_opt.losses.cave import CaVE
 from imle_opt.losses.cmap import CMAP
 from imle_opt.losses.directional_gradient import DirectionalGradient
 from imle_opt.losses.explicit_mle import ExplicitMLE, SolvedTarget
@@ -18,6 +19,7 @@ from imle_opt.losses.structured_hinge import StructuredHinge
 __all__ = [
     "CMAP",
     "NCE",
+    "CaVE",
     "DirectionalGradient",
     "ExplicitMLE",
     "FenchelYoung",
