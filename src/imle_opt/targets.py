@@ -109,7 +109,8 @@ class PID(FixedTarget):
 
     def aim(self, theta: Tensor, gradient: Tensor, family: MAPOracle) -> Aim:
         """Return `keep theta - strength g`."""
-        return Aim(theta=self.keep * theta - self.strength * gradient, strength=self.strength)
+        kept = theta if self.keep == 1 else self.keep * theta
+        return Aim(theta=torch.sub(kept, gradient, alpha=self.strength), strength=self.strength)
 
 
 @final
@@ -172,9 +173,10 @@ class Adaptive(Target, nn.Module):
         unit = torch.where(norm > 0, norm, 1)
         length = self.alpha.to(norm) * _event_norm(theta, family.event_dim)
         # Not lambda g: where g is next to nothing, lambda is infinite in single precision.
-        step = over_event(length, family.event_dim) * (gradient / over_event(unit, family.event_dim))
+        direction = gradient / over_event(unit, family.event_dim)
+        goal = torch.addcmul(theta.double(), over_event(length, family.event_dim), direction, value=-1)
         strength = torch.where(norm > 0, length / unit, 0).to(theta)
-        return Aim(theta=theta - step.to(theta), strength=strength)
+        return Aim(theta=goal.to(theta), strength=strength)
 
     def observe(self, difference: Tensor, rows: Tensor, family: MAPOracle) -> None:
         """Update n and alpha, in `train()` and where some row had a gradient."""
@@ -258,7 +260,9 @@ class Costs(FixedTarget):
 
 def _event_norm(tensor: Tensor, event_dim: int) -> Tensor:
     # In double precision: squares of small gradients underflow in single.
-    return event_sum(tensor.double().square(), event_dim).sqrt()
+    entries = tensor.flatten(tensor.ndim - event_dim) if event_dim else tensor[..., None]
+    norm: Tensor = torch.linalg.vector_norm(entries, dim=-1, dtype=torch.float64)
+    return norm
 
 
 def _check_batch(label: Tensor, theta: Tensor, name: str) -> None:

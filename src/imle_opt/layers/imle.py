@@ -13,7 +13,7 @@ from imle_opt._perturbed import NoiseSource, PerturbedMAP, event_largest, over_e
 from imle_opt.families import MAPOracle
 from imle_opt.layers.layer import BatchReduction, Draw, Layer
 from imle_opt.noise import Noise, SumOfGamma
-from imle_opt.targets import Adaptive, Target
+from imle_opt.targets import Adaptive, Aim, Target
 from imle_opt_solvers.errors import InvalidInputError
 from imle_opt_solvers.solver import Solver
 
@@ -141,23 +141,25 @@ def imle_gradient(
     if not all_rows:
         gradient = torch.where(over_event(rows, family.event_dim), gradient, 0)
     aim = target.aim(theta, gradient, family)
-    after = _decisions(aim.theta, aim.decisions, theta, samples, rows, perturbed)
+    after = _decisions(aim, samples, rows, perturbed)
     if difference == "central":
         opposite = target.aim(theta, -gradient, family)
-        before = _decisions(opposite.theta, opposite.decisions, theta, samples, rows, perturbed)
+        before = _decisions(opposite, samples, rows, perturbed)
         differences = (before - after) / 2
     else:
         differences = samples - after
     # NaN: rows without a decision, before or after.
     differences = differences.nan_to_num_(nan=0.0)
     target.observe(differences, rows, family)
-    if scale == "1/strength":
-        strength = torch.as_tensor(aim.strength, dtype=theta.dtype, device=theta.device)
-        strength = torch.where(strength > 0, strength, 1).expand(rows.shape)
-        differences = differences / over_event(strength, family.event_dim)
+    if scale == "1/strength" and isinstance(aim.strength, Tensor):
+        strength = torch.where(aim.strength > 0, aim.strength, 1).to(differences).expand(rows.shape)
+        differences = differences.div_(over_event(strength, family.event_dim))
     if not all_rows:
         differences = torch.where(over_event(broken, family.event_dim), torch.nan, differences)
-    return differences.mean(0)
+    mean = differences.mean(0)
+    # One number for all samples divides their mean, which is the smaller tensor.
+    divides = scale == "1/strength" and not isinstance(aim.strength, Tensor) and aim.strength > 0
+    return mean.div_(aim.strength) if divides else mean
 
 
 def _usable_rows(gradient: Tensor, samples: Tensor, event_dim: int) -> tuple[Tensor, Tensor]:
@@ -169,18 +171,17 @@ def _usable_rows(gradient: Tensor, samples: Tensor, event_dim: int) -> tuple[Ten
 
 
 def _decisions(
-    goal: Tensor | None,
-    known: Tensor | None,
-    theta: Tensor,
+    aim: Aim,
     samples: Tensor,
     rows: Tensor,
     perturbed: PerturbedMAP,
 ) -> Tensor:
     """Return the target decisions in the given rows, and the samples themselves in the others."""
     event_dim = perturbed.family.event_dim
-    if goal is None:
-        if known is None:
+    if aim.theta is None:
+        if aim.decisions is None:
             raise InvalidInputError("The target's `aim` must give a theta or decisions; it gave neither.")
-        return torch.where(over_event(rows, event_dim), known, samples)
-    moved = event_largest(goal - theta, event_dim) > 0
-    return perturbed.decide_where(rows & moved, goal, otherwise=samples)
+        return torch.where(over_event(rows, event_dim), aim.decisions, samples)
+    # A step of no length asks for the samples again.
+    moving = rows & (aim.strength > 0) if isinstance(aim.strength, Tensor) else rows
+    return perturbed.decide_where(moving, aim.theta, otherwise=samples)

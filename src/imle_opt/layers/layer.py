@@ -141,4 +141,7 @@ class Layer(nn.Module, ABC):
 
 def _rescaled(rule: Callable[[Tensor], Tensor], num_samples: int, rows: int) -> Callable[[Tensor], Tensor]:
     """Return the rule for gradients of a loss that is a mean over samples and over `rows` rows."""
-    return lambda gradient: rule(num_samples * rows * gradient) / max(1, rows)
+    factor = num_samples * rows
+    if factor == 1:
+        return rule
+    return lambda gradient: rule(factor * gradient) / max(1, rows)
