@@ -43,6 +43,6 @@ main(["regret", "knapsack.mps", "--true", "fitted/held-out/costs.csv", *methods]
 # The decisions themselves, if they are wanted.
 main(["solve", "knapsack.mps", "--costs", "predicted.csv", "--out", "decisions.csv"])
 
-figures = json.loads(Path("fitted/report.json").read_text(encoding="utf-8"))["held_out"]
-regret = {name: figure["normalized_regret_ratio_of_sums"] for name, figure in figures.items()}
+report = json.loads(Path("fitted/report.json").read_text(encoding="utf-8"))["evaluation"]
+regret = {each["name"]: each["figures"]["normalized_regret_ratio_of_sums"] for each in report["methods"]}
 assert regret["explicit-mle"] < 0.5 * regret["constant"]

@@ -17,9 +17,10 @@ from imle_opt.cli.model_options import ModelOptions
 from imle_opt.cli.outcome import ExitCode, say
 from imle_opt.cli.progress import ProgressSolver, progress_bar
 from imle_opt.cli.show import show_table
-from imle_opt.fitting import FitRun, FitSettings, FitTables, run_fit
+from imle_opt.fitting import FitRun, FitSettings, FitTables, ModelSource, run_fit
 from imle_opt.fitting.features import read_named_features
 from imle_opt.methods import Supervision
+from imle_opt.model_spec import model_files
 from imle_opt.tables import arrange, read_table
 from imle_opt.training import EpochRecord
 from imle_opt_solvers import InvalidInputError, Solution, Solver
@@ -77,6 +78,7 @@ def run_fit_command(options: FitOptions) -> ExitCode:
                 tables,
                 options.settings,
                 options.out,
+                source=_source(options.model, labels),
                 identity=_identity(options, labels),
                 solve_truth=lambda costs: _solve_with_bar(solver, costs),
                 after_epoch=after_epoch,
@@ -99,6 +101,11 @@ def _read(options: FitOptions, labels: Path, supervision: Supervision, solver: S
             f"row per instance in both, in the same order."
         )
     return FitTables(features, values, supervision, names)
+
+
+def _source(model: ModelOptions, table: Path) -> ModelSource:
+    files = tuple(model_files(model.model))
+    return ModelSource(model.model, model.maker(table), model.limits, files)
 
 
 def _identity(options: FitOptions, labels: Path) -> dict[str, str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import final
 
 from imle_opt.model_spec import load_solver
-from imle_opt.tables import read_table
+from imle_opt.tables import open_table
 from imle_opt_solvers import InvalidInputError, Limits, Solver
 from imle_opt_solvers.solution import OnFailure
 
@@ -28,8 +29,13 @@ class ModelOptions:
     relative_gap: float = 0.0
     on_failure: OnFailure = "raise"
 
-    def load(self, table: Path) -> Solver:
-        """Return the solver.
+    @property
+    def limits(self) -> Limits:
+        """Of every solve."""
+        return Limits(seconds=self.seconds, relative_gap=self.relative_gap)
+
+    def maker(self, table: Path) -> Callable[[], Solver]:
+        """Return a function that loads the solver; it can be sent to other processes.
 
         Args:
             table: whose header names the variables, with `--variables-from-table`.
@@ -41,15 +47,17 @@ class ModelOptions:
             raise InvalidInputError(
                 "--variables and --variables-from-table say the same thing: give one of them."
             )
-        limited = self.seconds is not None or self.relative_gap != 0
-        limits = Limits(seconds=self.seconds, relative_gap=self.relative_gap) if limited else None
+        limits = None if self.limits == Limits() else self.limits
         variables: Sequence[str] | None = self.variables or None
         if self.variables_from_table:
-            variables = read_table(table).columns
+            variables = open_table(table).columns
             if variables is None:
                 raise InvalidInputError(
                     f"{table} has no header to take the names of the variables from: add one, or use "
                     f"--variables."
                 )
-        solver = load_solver(self.model, variables=variables, engine=self.engine, limits=limits)
-        return solver.with_on_failure(self.on_failure)
+        return partial(load_solver, self.model, variables=variables, engine=self.engine, limits=limits)
+
+    def load(self, table: Path) -> Solver:
+        """Return the solver, with the policy for failures; errors are those of `maker`."""
+        return self.maker(table)().with_on_failure(self.on_failure)

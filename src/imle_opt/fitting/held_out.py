@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
-from imle_opt.fitting.labels import take
+from imle_opt.evaluation.figures import figures
+from imle_opt.evaluation.inputs import MethodFiles
+from imle_opt.evaluation.json_report import as_json
+from imle_opt.evaluation.result import Evaluation
+from imle_opt.evaluation.run import EvaluationRequest, evaluate_files
 from imle_opt.fitting.train import Problem
 from imle_opt.fitting.watch import difference
-from imle_opt_solvers.regret import RegretReport, evaluate
-from imle_opt_solvers.solution import FloatArray, Solution
+from imle_opt.table_writer import write_table
+from imle_opt_solvers.solution import FloatArray, Limits
+from imle_opt_solvers.solver import Solver
 
-__all__ = ["CONSTANT", "HeldOut", "Overlap", "evaluate_held_out"]
+__all__ = ["ModelSource", "Overlap", "Report", "report_held_out"]
 
-CONSTANT = "constant"
-"""Name of the reference: the same costs in every row, see `Problem.constant_costs`."""
+_TOLERANCE = 1e-6
+"""What `imle-opt regret` takes where nothing is said."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class ModelSource:
+    """Where the model of a fit comes from.
+
+    Args:
+        name: how it is called.
+        make_solver: makes it.
+        limits: those that it is made with.
+        files: that it was read from.
+    """
+
+    name: str
+    make_solver: Callable[[], Solver]
+    limits: Limits
+    files: tuple[Path, ...]
 
 
 @final
@@ -33,74 +57,101 @@ class Overlap:
     exact_match_share: float
     difference: float
 
-    def summary(self) -> dict[str, Any]:
-        """Return the figures by name."""
-        return {"exact_match_share": self.exact_match_share, "difference": self.difference}
-
 
 @final
 @dataclass(frozen=True, eq=False)
-class HeldOut:
-    """The figures of each method on the rows held out, and its predictions there.
+class Report:
+    """The figures of the methods on the rows held out.
 
     Args:
-        figures: by method: regret where true costs are known, else overlap with the known solutions.
-        predicted: by method: costs (rows, *shape).
+        found: regrets where true costs are known; else by method the overlap with the known decisions.
     """
 
-    figures: Mapping[str, RegretReport | Overlap]
-    predicted: Mapping[str, FloatArray]
+    found: Evaluation | Mapping[str, Overlap]
 
     def table(self) -> tuple[tuple[str, ...], list[list[str]]]:
         """Return a header and a line per method, for people to read."""
-        if any(isinstance(figure, Overlap) for figure in self.figures.values()):
-            header: tuple[str, ...] = ("held-out rows", "difference from the solutions", "exact matches")
-        else:
-            header = (
-                "held-out rows",
-                "regret (ratio of sums)",
-                "regret (mean of ratios)",
-                "optimal decisions",
+        if not isinstance(self.found, Evaluation):
+            header = ("held-out rows", "difference from the solutions", "exact matches")
+            return header, [
+                [name, *_percents(each.difference, each.exact_match_share)]
+                for name, each in self.found.items()
+            ]
+        lines: list[list[str]] = []
+        for method in self.found.methods:
+            each = figures(method, self.found)
+            shares = (
+                each.normalized_regret_ratio_of_sums,
+                each.normalized_regret_mean_of_ratios,
+                each.optimal_share,
             )
-        return header, [[name, *_cells(figure)] for name, figure in self.figures.items()]
+            lines.append([method.name, *_percents(*shares)])
+        return (
+            "held-out rows",
+            "regret (ratio of sums)",
+            "regret (mean of ratios)",
+            "optimal decisions",
+        ), lines
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything, ready for `json.dumps`."""
+        if isinstance(self.found, Evaluation):
+            return {"evaluation": as_json(self.found)}
+        return {
+            "overlap": [
+                {"name": name, "difference": each.difference, "exact_match_share": each.exact_match_share}
+                for name, each in self.found.items()
+            ]
+        }
 
 
-def evaluate_held_out(problem: Problem, predicted: Mapping[str, FloatArray]) -> HeldOut:
-    """Hold the decisions by each method's costs, and by constant ones, against the labels.
+def report_held_out(
+    problem: Problem, predicted: Mapping[str, FloatArray], folder: Path, source: ModelSource
+) -> Report:
+    """Write the tables of the rows held out, and hold each method's decisions against the labels.
 
     Args:
         problem: labels and solver.
         predicted: by method: costs of the rows held out.
+        folder: for the tables.
+        source: of the model.
 
-    Cost: one solve per row and method, one to three more for ties.
+    Cost: two solves per row and method, and one or two more for ties; one from solutions.
     """
-    rows = problem.rows.test
-    constant = np.broadcast_to(problem.constant_costs, (len(rows), *problem.spec.shape))
-    everything = {**predicted, CONSTANT: constant}
-    truth, labels = take(problem.truth, rows), problem.tables.labels[rows]
-    figures: dict[str, RegretReport | Overlap] = {
-        name: _figure(problem, costs, labels, truth) for name, costs in everything.items()
-    }
-    return HeldOut(figures, everything)
+    tables, rows, names = problem.tables, problem.rows.test, problem.spec.cost_names
+    folder.mkdir(exist_ok=True)
+    labels = folder / f"{tables.supervision}.csv"
+    write_table(folder / "features.csv", tables.features[rows], tables.feature_names)
+    write_table(labels, tables.labels[rows], names)
+    for method, costs in predicted.items():
+        write_table(folder / f"{method}.csv", costs, names)
+    if tables.supervision == "solutions":
+        constant = np.broadcast_to(problem.constant_costs, (len(rows), *problem.spec.shape))
+        every = {**predicted, "constant": constant}
+        return Report({name: _overlap(problem, costs) for name, costs in every.items()})
+    request = EvaluationRequest(
+        model=source.name,
+        solver=problem.solver,
+        make_solver=source.make_solver,
+        limits=source.limits,
+        model_files=source.files,
+        true=labels,
+        methods=[MethodFiles(method, (folder / f"{method}.csv",)) for method in predicted],
+        baseline=None if len(predicted) == 1 else list(predicted)[-1],
+        worst_case=True,
+        tolerance=_TOLERANCE,
+        workers=1,
+        resume=None,
+    )
+    return Report(evaluate_files(request, lambda total: lambda rows: None))
 
 
-def _figure(
-    problem: Problem, costs: FloatArray, labels: FloatArray, truth: Solution
-) -> RegretReport | Overlap:
-    if problem.tables.supervision == "costs":
-        return evaluate(problem.solver, costs, labels, true_solution=truth)
+def _overlap(problem: Problem, costs: FloatArray) -> Overlap:
+    known = problem.tables.labels[problem.rows.test]
     decisions = problem.solver.solve(costs).decisions
-    same = np.isclose(decisions, labels, atol=1e-6).reshape(len(labels), -1).all(axis=1)
-    return Overlap(float(same.mean()), difference(decisions, labels))
+    same = np.isclose(decisions, known, atol=1e-6).reshape(len(known), -1).all(axis=1)
+    return Overlap(float(same.mean()), difference(decisions, known))
 
 
-def _cells(figure: RegretReport | Overlap) -> list[str]:
-    if isinstance(figure, Overlap):
-        shares = [figure.difference, figure.exact_match_share]
-    else:
-        shares = [
-            figure.normalized_regret,
-            figure.normalized_regret_mean_of_ratios,
-            figure.optimal_share,
-        ]
+def _percents(*shares: float) -> list[str]:
     return ["undefined" if np.isnan(share) else f"{100 * share:.3g}%" for share in shares]

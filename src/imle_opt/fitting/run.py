@@ -9,21 +9,20 @@ from pathlib import Path
 from typing import Any, final
 
 from imle_opt.fitting.folder import RunFolder
-from imle_opt.fitting.held_out import HeldOut, evaluate_held_out
+from imle_opt.fitting.held_out import ModelSource, Report, report_held_out
 from imle_opt.fitting.labels import TruthSolver, optimal_solution
 from imle_opt.fitting.predictor import CostPredictor
 from imle_opt.fitting.settings import FitSettings
 from imle_opt.fitting.tables import FitTables, Rows, split_rows
 from imle_opt.fitting.train import Problem, make_problem, train
-from imle_opt.table_writer import write_table
 from imle_opt.training import EpochRecord, FitResult
-from imle_opt_solvers.solution import FloatArray
 from imle_opt_solvers.solver import Solver
 
 __all__ = ["TWO_STAGE", "FitRun", "run_fit"]
 
 TWO_STAGE = "two-stage"
 """Name of the baseline: the same predictor, trained by `mse`."""
+_SCHEMA = "imle-opt/fit/1"
 
 
 @final
@@ -42,7 +41,7 @@ class FitRun:
     predictor: CostPredictor
     results: Mapping[str, FitResult]
     rows: Rows
-    held_out: HeldOut | None
+    held_out: Report | None
     notes: tuple[str, ...]
 
 
@@ -52,6 +51,7 @@ def run_fit(
     settings: FitSettings,
     folder: Path,
     *,
+    source: ModelSource,
     identity: Mapping[str, str],
     solve_truth: TruthSolver,
     after_epoch: Callable[[str, EpochRecord], None],
@@ -67,6 +67,7 @@ def run_fit(
         tables: features and labels.
         settings: how to learn.
         folder: where everything goes.
+        source: where the solver comes from.
         identity: names what the run depends on besides the settings, for example hashes of the tables.
         solve_truth: solves true costs.
         after_epoch: called with a method's name and what is known after each of its epochs.
@@ -98,7 +99,7 @@ def run_fit(
             after_epoch=_logged(files, name, after_epoch),
         )
         files.write_log(name, results[name].history)
-    held_out = _report(problem, predictors, results, files, identity) if len(rows.test) else None
+    held_out = _report(problem, predictors, results, files, identity, source) if len(rows.test) else None
     predictors[settings.method].save(folder)
     files.remove_checkpoints()
     return FitRun(predictors[settings.method], results, rows, held_out, _notes(problem))
@@ -120,37 +121,23 @@ def _report(
     results: Mapping[str, FitResult],
     files: RunFolder,
     identity: Mapping[str, str],
-) -> HeldOut:
-    tables, test = problem.tables, problem.rows.test
-    predicted = {name: each.predict(tables.features[test]) for name, each in predictors.items()}
-    held_out = evaluate_held_out(problem, predicted)
-    files.held_out.mkdir(exist_ok=True)
-    _write_held_out(files.held_out, problem, held_out.predicted)
-    content = _as_json(problem, results, held_out, identity)
-    files.report.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    return held_out
-
-
-def _write_held_out(folder: Path, problem: Problem, predicted: Mapping[str, FloatArray]) -> None:
-    tables, test, names = problem.tables, problem.rows.test, problem.spec.cost_names
-    write_table(folder / "features.csv", tables.features[test], tables.feature_names)
-    write_table(folder / f"{tables.supervision}.csv", tables.labels[test], names)
-    for method, costs in predicted.items():
-        write_table(folder / f"{method}.csv", costs, names)
-
-
-def _as_json(
-    problem: Problem, results: Mapping[str, FitResult], held_out: HeldOut, identity: Mapping[str, str]
-) -> dict[str, Any]:
+    source: ModelSource,
+) -> Report:
+    features = problem.tables.features[problem.rows.test]
+    predicted = {name: each.predict(features) for name, each in predictors.items()}
+    report = report_held_out(problem, predicted, files.held_out, source)
     rows = problem.rows
-    return {
+    content = {
+        "schema": _SCHEMA,
         "rows": {"train": len(rows.train), "validation": len(rows.validation), "held_out": len(rows.test)},
-        "held_out": {name: figure.summary() for name, figure in held_out.figures.items()},
         "trainings": {name: _summary(result) for name, result in results.items()},
         "settings": {**problem.settings.as_text(), **identity},
         "cost_unit": problem.spec.cost_unit,
         "notes": list(_notes(problem)),
+        **report.as_json(),
     }
+    files.report.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    return report
 
 
 def _summary(result: FitResult) -> dict[str, Any]:
