@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from imle_opt import IMLE, BlackBox, ExplicitMLE, Exponential, RegretLoss
+from imle_opt import IMLE, BlackBox, ExplicitMLE, Exponential, Ranking, RegretLoss
 from imle_opt.families import DeviceGridPath, DeviceRanking, KSubset, MAPOracle
 from imle_opt_solvers.errors import InvalidInputError, ModelError
 from imle_opt_solvers.grid import grid_path
@@ -174,6 +174,12 @@ def test_a_ranking_is_the_best_permutation(event):
 def test_the_largest_score_has_rank_one_and_the_lower_index_comes_first():
     scores = torch.tensor([[1.0, 9.0, 1.0, 3.0]])
     assert DeviceRanking().map(-scores).tolist() == [[3.0, 1.0, 4.0, 2.0]]
+
+
+def test_ranks_are_those_of_the_solver():
+    scores = torch.randint(0, 4, (50, 6), generator=torch.Generator().manual_seed(0)).double()
+    expected = Ranking(6).solve(scores.numpy()).decisions
+    np.testing.assert_array_equal(DeviceRanking().map(-scores).numpy(), expected)
 
 
 @pytest.mark.parametrize(

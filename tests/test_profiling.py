@@ -13,12 +13,18 @@ from imle_opt import (
     BlackBox,
     DirectionalGradient,
     ExplicitMLE,
+    FenchelYoung,
     FunctionSolver,
+    HalfSquaredNorm,
+    Identity,
     InvalidInputError,
     KSubset,
     Normal,
+    Perturbed,
     Polytope,
+    RegularizedFrankWolfe,
     SolutionPool,
+    SparseMAP,
     SPOPlus,
     StepProfile,
     StraightThrough,
@@ -37,10 +43,15 @@ LAYERS = {
     "AIMLE": lambda solver: IMLE(solver, noise=Normal(1.0), num_samples=2),
     "BlackBox": lambda solver: BlackBox(solver, 1.0),
     "StraightThrough": lambda solver: StraightThrough(solver, noise=Normal(1.0), num_samples=2),
+    "Identity": Identity,
+    "Perturbed": lambda solver: Perturbed(solver, noise=Normal(1.0), num_samples=2),
+    "SparseMAP": SparseMAP,
+    "Frank-Wolfe": lambda solver: RegularizedFrankWolfe(solver, HalfSquaredNorm()),
 }
 LOSSES = {
     "mu-M": (lambda solver: ExplicitMLE(solver, Normal(1.0), num_samples=2), "solutions", 2),
     "M-M": (ExplicitMLE, "solutions", 1),
+    "Fenchel-Young": (lambda solver: FenchelYoung(solver, Normal(1.0)), "solutions", None),
     "mu-mu": (lambda solver: ExplicitMLE(solver, Normal(1.0), num_samples=2), "costs", 4),
     "SPO+": (SPOPlus, "costs", 2),
     "hinge": (StructuredHinge, "solutions", 1),
@@ -61,12 +72,12 @@ def test_layers_count_rows_without_a_decision_and_give_them_no_gradient(name):
     samples = layer(costs, instances=one_row_may_do_nothing())
     weights = normal(4, 5, seed=1)
     (samples.nan_to_num() * weights).sum((-2, -1)).mean().backward()
-    assert layer.undecided == len(samples)
+    assert layer.undecided == layer.num_samples
     assert torch.equal(costs.grad[1], torch.zeros(5, dtype=torch.float64))
     if name == "StraightThrough":
         assert costs.grad[[0, 2, 3]].abs().amin() > 0
     layer.eval()(costs, instances=one_row_may_do_nothing())
-    assert layer.undecided == len(samples) + 1
+    assert layer.undecided == layer.num_samples + 1
 
 
 @pytest.mark.parametrize("name", LOSSES)
