@@ -64,11 +64,17 @@ _HOMES = {
     "imle_opt.targets": ("PID", "Adaptive", "Eq14"),
     "imle_opt.layers": (
         "BlackBox",
+        "GumbelRao",
+        "GumbelSoftmax",
         "IMLE",
         "Identity",
+        "L2X",
         "Perturbed",
         "RegularizedFrankWolfe",
+        "ReinMax",
+        "SoftSub",
         "SparseMAP",
+        "StochasticSoftmaxTrick",
         "StraightThrough",
     ),
     "imle_opt.losses": (

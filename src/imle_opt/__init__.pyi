@@ -20,11 +20,17 @@ from imle_opt.families import Polytope as Polytope
 from imle_opt.families import SolutionPool as SolutionPool
 from imle_opt.families import applicable as applicable
 from imle_opt.layers import IMLE as IMLE
+from imle_opt.layers import L2X as L2X
 from imle_opt.layers import BlackBox as BlackBox
+from imle_opt.layers import GumbelRao as GumbelRao
+from imle_opt.layers import GumbelSoftmax as GumbelSoftmax
 from imle_opt.layers import Identity as Identity
 from imle_opt.layers import Perturbed as Perturbed
 from imle_opt.layers import RegularizedFrankWolfe as RegularizedFrankWolfe
+from imle_opt.layers import ReinMax as ReinMax
+from imle_opt.layers import SoftSub as SoftSub
 from imle_opt.layers import SparseMAP as SparseMAP
+from imle_opt.layers import StochasticSoftmaxTrick as StochasticSoftmaxTrick
 from imle_opt.layers import StraightThrough as StraightThrough
 from imle_opt.losses import CMAP as CMAP
 from imle_opt.losses import NCE as NCE
