@@ -273,3 +273,12 @@ def test_bad_labels(spoil, message):
     features, costs = table(10)
     with pytest.raises(ValueError, match=message):
         estimator().fit(features, spoil(costs))
+
+
+def test_training_solves_in_the_models_own_unit_beside_which_its_fixed_costs_stand():
+    solver = Recorder("max")
+    rng = np.random.default_rng(0)
+    features, costs = rng.normal(size=(20, 3)), 1000 + rng.normal(size=(20, 5))
+    PredictThenOptimize(solver, epochs=3, random_state=0).fit(features, costs)
+    of_labels = np.concatenate([batch for batch, _, _ in solver.calls]).mean(axis=1)
+    assert of_labels.max() > 500  # the true costs, solved for the targets, are not in units of 1000

@@ -22,6 +22,7 @@ from imle_opt.noise import Exponential, Noise, Normal
 from imle_opt.training import FitResult, fit, predict_costs
 from imle_opt_solvers.errors import InvalidInputError
 from imle_opt_solvers.regret import normalized_regret
+from imle_opt_solvers.scaled_solver import ScaledSolver
 from imle_opt_solvers.solution import FloatArray, Sense
 from imle_opt_solvers.solver import CostDomain, Solver
 
@@ -313,7 +314,9 @@ class PredictThenOptimize(BaseEstimator):  # type: ignore[misc]  # scikit-learn 
         if self.loss == "mse":
             return lambda costs, labels: (costs - labels).square().flatten(1).mean(1)
         noise = self._default_noise() if isinstance(self.noise, str) else self.noise
-        loss = ExplicitMLE(self.solver_, noise=noise, num_samples=self.num_samples)
+        # Fixed costs of the model are in its own unit, and so must be what it solves.
+        solver = ScaledSolver(self.solver_, self.cost_scale_)
+        loss = ExplicitMLE(solver, noise=noise, num_samples=self.num_samples)
         if self.supervision == "costs":
             return lambda costs, labels: loss(costs, costs=labels)
         return lambda costs, labels: loss(costs, solutions=labels)
