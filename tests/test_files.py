@@ -248,3 +248,15 @@ def test_a_file_without_permission(tmp_path):
     path.chmod(0)
     with pytest.raises(ModelError, match="Permission denied"):
         wrap(path)
+
+
+def test_an_mps_file_whose_markers_lack_quotes_is_refused(tmp_path):
+    """HiGHS takes them for columns, and then says nothing of it."""
+    path = tmp_path / "unquoted.mps"
+    path.write_text(
+        "NAME m\nROWS\n N cost\n L weight\nCOLUMNS\n    MARKER MARKER INTORG\n    x cost 1 weight 2\n"
+        "    MARKER MARKER INTEND\nRHS\n    RHS weight 3\nENDATA\n",
+        encoding="utf-8",
+    )
+    with pytest.raises(ModelError, match="'MARKER' 'INTORG'"):
+        wrap(path)

@@ -93,6 +93,13 @@ def _parse(file: Path, log: Path, shown: str) -> Any:
             f"{shown!r} holds no model that HiGHS can read: {_reason(log)}. Look at its first lines; a model "
             f"that another solver reads can be saved by it as plain MPS."
         )
+    lp = model.lp_
+    lengths = {len(lp.col_names_), len(lp.col_cost_), len(lp.integrality_) or lp.num_col_}
+    if lengths != {lp.num_col_}:  # HiGHS has read a marker without quotes as a column, and lost count
+        raise ModelError(
+            f"{shown!r} is no MPS file as HiGHS reads it: it loses count of the columns. Markers of integer "
+            f"columns need their quotes: MARKER 'MARKER' 'INTORG'."
+        )
     return model
 
 
