@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from imle_opt_solvers.linear_model import LinearModel
 from imle_opt_solvers.solution import FloatArray, Solution, Status
 
-__all__ = ["RowAnswer", "collect_answers", "exact_integers", "scale_exponent", "scaled"]
+__all__ = ["RowAnswer", "collect_answers", "exact_integers", "scale_exponent", "scaled", "scaled_rows"]
 
 
 @final
@@ -66,6 +66,13 @@ def exact_integers(values: FloatArray, integrality: NDArray[np.bool_]) -> FloatA
 def scaled(costs: FloatArray, exponent: int) -> FloatArray:
     """Return `costs` times the power of two of `scale_exponent`, which changes no digit of them."""
     return np.ldexp(costs, scale_exponent(costs, exponent))
+
+
+def scaled_rows(costs: FloatArray, exponent: int) -> FloatArray:
+    """Return each row of `costs` (B, n) times the power of two of `scale_exponent`."""
+    largest = np.abs(costs).max(axis=1, initial=0.0)
+    exponents = np.where(largest == 0.0, 0, exponent - np.frexp(largest)[1])
+    return np.ldexp(costs, exponents[:, None])
 
 
 def scale_exponent(costs: FloatArray, exponent: int) -> int:

@@ -1,18 +1,26 @@
 """Linear and mixed-integer models on HiGHS, in process.
 
-The model is built once per thread; a solve changes the costs in place. A mixed-integer row is first solved as
-a linear program, from the last basis: an optimum of the relaxation that is integral is an optimum of the
-model, proven. Where it is fractional, branch and bound follows.
+The model is built once per thread; a solve changes the costs in place. A mixed-integer row is first solved
+as a linear program: an optimum of the relaxation that is integral is an optimum of the model, proven. Where
+it is fractional, branch and bound follows.
+
+In batches, the relaxations of small models are walked first (see `walker`): from optimum to optimum, each one
+certified by its reduced costs. HiGHS solves the rows that the walk leaves open: under `deterministic` those
+whose optima may tie, and those whose decisions are not whole numbers.
 """
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from typing import final
 
 import numpy as np
 
 from imle_opt_solvers._per_thread import PerThread
 from imle_opt_solvers.engines.highs_object import HighsObject
+from imle_opt_solvers.engines.pace import Pace
+from imle_opt_solvers.engines.walker import LARGEST_WALK, Walked, Walker
 from imle_opt_solvers.instances import Instances
 from imle_opt_solvers.linear_instances import LINEAR_INSTANCES, RowBounds, expand_linear_instances
 from imle_opt_solvers.linear_model import LinearModel
@@ -24,6 +32,8 @@ __all__ = ["HighsSolver"]
 
 _INTEGRALITY_TOLERANCE = 1e-6
 _FEASIBILITY_TOLERANCE = 1e-6
+_CLEARLY_FRACTIONAL = 1e-5
+_WHOLE = 1e-9
 _RELAXATION_MISSES = 50
 """After so many fractional relaxations in a row, a warm solver goes straight to branch and bound."""
 
@@ -62,17 +72,27 @@ class HighsSolver(Solver):
         engine = self._engines.get(lambda: _Engine(self.model, self.limits))
         bounds = None if instances is None else expand_linear_instances(self.model, instances, len(costs))
         flat = costs.reshape(len(costs), -1)
+        walked = engine.walk(-self.sense.sign * self._totals(flat)) if bounds is None else None
         answers: list[RowAnswer] = []
         try:
             for row in range(len(flat)):
                 total = self.model.total_costs(flat[row])
                 if bounds is not None:
                     engine.set_bounds(bounds, row)
-                answers.append(engine.solve(-self.sense.sign * total, deterministic))
+                minimised = -self.sense.sign * total
+                if walked is None:
+                    answers.append(engine.solve(minimised, deterministic))
+                else:
+                    answers.append(engine.finish(walked, row, minimised, deterministic))
         finally:  # also after Ctrl-C: the engine outlives this call
             if bounds is not None:
                 engine.reset_bounds()
         return collect_answers(self.model, costs, answers)
+
+    def _totals(self, flat: FloatArray) -> FloatArray:
+        totals = np.tile(self.model.fixed_costs, (len(flat), 1))
+        totals[:, self.model.predicted.columns] = flat
+        return totals
 
 
 def _bounds_of(model: LinearModel) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
@@ -89,13 +109,53 @@ class _Engine:
         self.branch_and_bound = HighsObject(model, limits) if model.is_mixed_integer else None
         self.misses = 0
         self._bounds = _bounds_of(model)
+        self._pace = Pace()
+        self._walker: Walker | None = None
+
+    def walk(self, costs: FloatArray) -> Walked | None:
+        """Solve the relaxations for `costs` (B, columns), minimised, where a walk pays; else return None."""
+        if not (0 < self.model.num_rows <= LARGEST_WALK and self._pace.worth_a_walk(len(costs))):
+            return None
+        if self._walker is None:
+            start = self.relaxation.feasible_basis()
+            if start is None:
+                self._pace.give_up()
+                return None
+            self._walker = Walker(self.model, start)
+        began = time.perf_counter()
+        walked = self._walker.walk(costs)
+        self._pace.note_walk(time.perf_counter() - began, len(costs))
+        for row in costs[: self._pace.solves_wanted()]:  # a walk that leaves nothing open has no rival's time
+            self._relax(row, deterministic=True)
+        return walked
+
+    def _relax(self, costs: FloatArray, deterministic: bool) -> RowAnswer:
+        began = time.perf_counter()
+        answer = self.relaxation.run(costs, fresh=deterministic)
+        self._pace.note_solve(time.perf_counter() - began)
+        return answer
+
+    def finish(self, walked: Walked, row: int, costs: FloatArray, deterministic: bool) -> RowAnswer:
+        """Take what the walk proved of a row; minimise `costs` (columns,) where that is not enough."""
+        if not walked.optimal[row] or (deterministic and not walked.certain[row]):
+            return self.solve(costs, deterministic)
+        if walked.exact[row]:
+            return RowAnswer(Status.OPTIMAL, walked.points[row], 0.0)
+        if self.branch_and_bound is None:
+            if deterministic:  # the last bits depend on the way that led here
+                return self.solve(costs, deterministic)
+            return RowAnswer(Status.OPTIMAL, walked.points[row], 0.0)
+        if self._fractional(walked.points[row]):
+            return self._branch(costs)
+        return self.solve(costs, deterministic)
 
     def solve(self, costs: FloatArray, deterministic: bool) -> RowAnswer:
         """Minimise `costs` (columns,)."""
         if self.branch_and_bound is None:
-            return self.relaxation.run(costs, fresh=deterministic)
+            answer = self._relax(costs, deterministic)
+            return answer if answer.values is None else replace(answer, values=self._whole(answer.values))
         if deterministic or self.misses < _RELAXATION_MISSES:
-            relaxed = self.relaxation.run(costs, fresh=deterministic)
+            relaxed = self._relax(costs, deterministic)
             if relaxed.status is Status.INFEASIBLE:
                 return relaxed
             rounded = None if relaxed.values is None else self._integral(relaxed.values)
@@ -103,6 +163,10 @@ class _Engine:
                 self.misses = 0
                 return RowAnswer(Status.OPTIMAL, rounded, 0.0)
             self.misses += 1
+        return self._branch(costs)
+
+    def _branch(self, costs: FloatArray) -> RowAnswer:
+        assert self.branch_and_bound is not None
         result = self.branch_and_bound.run(costs, fresh=True)
         if result.values is None:
             return result
@@ -137,8 +201,20 @@ class _Engine:
     def _rounded(self, values: FloatArray) -> FloatArray:
         return exact_integers(values, self.model.integrality)
 
+    def _fractional(self, values: FloatArray) -> bool:
+        rounded = self._rounded(values)
+        return bool(np.abs(rounded - values).max(initial=0.0) > _CLEARLY_FRACTIONAL)
+
+    def _whole(self, values: FloatArray) -> FloatArray:
+        """Return the whole numbers that the values stand for, as a walk gives them, or else the values."""
+        rounded = np.round(values) + 0.0
+        if np.abs(rounded - values).max(initial=0.0) > _WHOLE or not self._feasible(rounded):
+            return values
+        return rounded
+
     def _integral(self, values: FloatArray) -> FloatArray | None:
         """Return the values with integers made exact, or None where they are fractional."""
+        values = self._whole(values)
         rounded = self._rounded(values)
         distance = float(np.abs(rounded - values).max(initial=0.0))
         if distance > _INTEGRALITY_TOLERANCE:

@@ -12,6 +12,7 @@ from typing import Any, final
 import highspy
 import numpy as np
 
+from imle_opt_solvers.engines.walker import StartBasis
 from imle_opt_solvers.errors import UnsupportedModelError
 from imle_opt_solvers.linear_model import LinearModel
 from imle_opt_solvers.row_answer import RowAnswer, scaled
@@ -81,6 +82,22 @@ class HighsObject:
         """Replace the sides of all constraints and the bounds of all variables."""
         self.highs.changeRowsBounds(len(row_lower), self._all_rows, row_lower, row_upper)
         self.highs.changeColsBounds(len(column_lower), self._all_columns, column_lower, column_upper)
+
+    def feasible_basis(self) -> StartBasis | None:
+        """Return a basis that is feasible whatever the costs, or None where none is found.
+
+        It depends on the model alone, not on what was solved before.
+        """
+        columns = self.model.num_columns
+        if self.run(np.zeros(columns), fresh=True).status is not Status.OPTIMAL:
+            return None
+        basis = self.highs.getBasis()
+        statuses = [*basis.col_status, *basis.row_status]
+        lower = np.concatenate([self.model.column_lower, self.model.row_lower])
+        upper = np.concatenate([self.model.column_upper, self.model.row_upper])
+        basic = np.array([status == highspy.HighsBasisStatus.kBasic for status in statuses])
+        at_upper = np.array([status == highspy.HighsBasisStatus.kUpper for status in statuses])
+        return StartBasis.of(basic, at_upper, lower, upper)
 
     def _choose_simplex(self, fresh: bool) -> None:
         """Dual simplex from the slack basis, or primal from the last one, which new costs keep feasible."""

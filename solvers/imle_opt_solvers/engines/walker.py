@@ -1,0 +1,138 @@
+"""The relaxation of a `LinearModel`, solved for a whole batch in one compiled call where that proves optima.
+
+See `kernels.simplex` for what is proven, and how. Under `deterministic` a row counts only if its optimum is
+unique and its point exact: then no solver on no path can return another one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imle_opt_solvers.linear_model import INFINITE, LinearModel
+from imle_opt_solvers.row_answer import scaled_rows
+from imle_opt_solvers.solution import FloatArray
+
+__all__ = ["LARGEST_WALK", "StartBasis", "Walked", "Walker"]
+
+LARGEST_WALK = 256
+"""Constraints: the walk keeps a dense inverse of the basis."""
+_SCALE_EXPONENT = 0
+_SKETCH = 8
+"""Distances of rows are measured in so many random directions (Johnson and Lindenstrauss, 1984)."""
+_BLOCK = 512
+
+
+@final
+@dataclass(frozen=True)
+class StartBasis:
+    """A feasible basis.
+
+    Args:
+        basics: (rows,) basic columns; slack i of constraint i is column n + i.
+        state: (n + rows,) as `kernels.simplex.Basis`.
+    """
+
+    basics: NDArray[np.int64]
+    state: NDArray[np.int8]
+
+    @classmethod
+    def of(
+        cls, basic: NDArray[np.bool_], at_upper: NDArray[np.bool_], lower: FloatArray, upper: FloatArray
+    ) -> StartBasis:
+        """Return the basis that has these basic columns.
+
+        Args:
+            basic: (n + rows,) which columns are basic.
+            at_upper: (n + rows,) which of the others are at their upper bound.
+            lower: (n + rows,) lower bounds.
+            upper: (n + rows,) upper bounds.
+        """
+        bounded_below, bounded_above = lower > -INFINITE, upper < INFINITE
+        state = np.where(bounded_above & (at_upper | ~bounded_below), 2, np.where(bounded_below, 1, 3))
+        state[lower == upper] = 4
+        state[basic] = 0
+        return cls(np.flatnonzero(basic).astype(np.int64), state.astype(np.int8))
+
+
+@final
+@dataclass(frozen=True)
+class Walked:
+    """What a walk found.
+
+    Args:
+        points: (B, n); only those of `optimal` rows mean something.
+        optimal: (B,) proven optimal for the relaxation.
+        certain: (B,) the only optimum.
+        exact: (B,) whole numbers that meet the constraints to the last bit.
+    """
+
+    points: FloatArray
+    optimal: NDArray[np.bool_]
+    certain: NDArray[np.bool_]
+    exact: NDArray[np.bool_]
+
+
+@final
+class Walker:
+    """The relaxation of one model in one thread, at the optimum of the last row.
+
+    Args:
+        model: what to solve; its integrality plays no part.
+        start: a feasible basis of it.
+    """
+
+    def __init__(self, model: LinearModel, start: StartBasis) -> None:
+        from imle_opt_solvers.kernels import chain, simplex  # numba is imported by the first walk only
+
+        self._kernel = simplex
+        self._chain = chain.nearest_chain
+        columns, rows = model.num_columns, model.num_rows
+        order = np.argsort(model.row_columns, kind="stable")
+        starts = np.zeros(columns + 1, dtype=np.int64)
+        np.cumsum(np.bincount(model.row_columns, minlength=columns), out=starts[1:])
+        row_of_entry = np.repeat(np.arange(rows, dtype=np.int64), np.diff(model.row_starts))
+        self._polytope = simplex.Polytope(
+            starts,
+            row_of_entry[order],
+            np.ascontiguousarray(model.row_values[order], dtype=np.float64),
+            _infinite(np.concatenate([model.column_lower, model.row_lower])),
+            _infinite(np.concatenate([model.column_upper, model.row_upper])),
+        )
+        self._start = self._basis(start)
+        self._current = self._basis(start)
+        self._most_pivots = 4 * (rows + 10)
+        self._sketch = np.random.default_rng(0).normal(size=(columns, _SKETCH))
+
+    def walk(self, costs: FloatArray) -> Walked:
+        """Minimise each row of `costs` (B, n), each from the optimum of the nearest one not yet solved."""
+        kernel, costs = self._kernel, scaled_rows(costs, _SCALE_EXPONENT)
+        order = self._chain(costs @ self._sketch, _BLOCK)
+        walked_points, walked_verdicts = kernel.walk(
+            costs[order], self._polytope, self._current, self._start, self._most_pivots
+        )
+        points, verdicts = np.empty_like(walked_points), np.empty_like(walked_verdicts)
+        points[order], verdicts[order] = walked_points, walked_verdicts
+        return Walked(
+            points,
+            (verdicts & kernel.OPTIMAL) > 0,
+            (verdicts & kernel.UNIQUE) > 0,
+            (verdicts & kernel.EXACT) > 0,
+        )
+
+    def _basis(self, start: StartBasis) -> object:
+        rows = len(start.basics)
+        return self._kernel.Basis(
+            start.basics.copy(),
+            start.state.copy(),
+            np.zeros((rows, rows)),
+            np.zeros(len(start.state)),
+            np.full(1, -1, dtype=np.int64),
+        )
+
+
+def _infinite(sides: FloatArray) -> FloatArray:
+    return np.where(np.abs(sides) >= INFINITE, np.copysign(np.inf, sides), sides)
