@@ -304,6 +304,40 @@ assert not set(sys.argv[1].split(",")) & set(sys.modules), sorted(sys.modules)
         assert done.returncode == 0, done.stderr
 
 
+def test_a_large_table_is_solved_in_blocks_whose_rows_are_counted_through(folder, capsys, monkeypatch):
+    monkeypatch.setattr("imle_opt.tables._BLOCK_BYTES", 3 * 5 * 8)  # three rows of five costs
+    _, costs = make_tables(folder, rows=7)
+    for ending in ("csv", "parquet", "npy"):
+        assert run(f"solve knapsack.mps --costs c.csv --out d.{ending} --status s.csv") == 0
+    np.testing.assert_array_equal(read("d.csv"), best(costs))
+    np.testing.assert_array_equal(pd.read_parquet("d.parquet")[list(ITEMS)].to_numpy(), best(costs))
+    np.testing.assert_array_equal(np.load("d.npy"), pd.read_csv("d.csv").to_numpy())
+    assert pd.read_csv("s.csv")["row"].tolist() == list(range(7))
+
+    (folder / "one.py").write_text(FAILING, encoding="utf-8")
+    np.save("c.npy", np.r_[np.zeros((16, 2)), [[2.0, 0.0]], np.zeros((3, 2))])
+    capsys.readouterr()
+    assert run("solve one.py:model --costs c.npy --out e.csv --on-failure nan") == 0
+    assert "row 16 (counted from 0)" in capsys.readouterr().err
+    assert run("solve one.py:model --costs c.npy --out f.csv") == 2
+    assert "From row 14 of the table on, rows counted from there: 1 of 6 rows" in capsys.readouterr().err
+    assert sorted(path.name for path in folder.glob("*f.*")) == []
+
+
+FAILING = """
+import numpy as np
+from imle_opt_solvers import Sense, Solution, Solver, Status, Traits
+
+class Fails(Solver):
+    def solve_rows(self, costs, instances, deterministic):
+        statuses = tuple(Status.LIMIT if row[0] > 1 else Status.OPTIMAL for row in costs)
+        decisions = np.where(costs[:, :1] > 1, np.nan, costs * 0)
+        return Solution(decisions, decisions.sum(1), statuses, np.zeros(len(costs)), 0.0)
+
+model = Fails((2,), Sense.MAX, Traits())
+"""
+
+
 def spoil(path, row, column, value):
     table = pd.read_csv(path, dtype=object)
     table.loc[row, column] = value

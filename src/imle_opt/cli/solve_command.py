@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections import Counter
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-import numpy as np
-
 from imle_opt.cli.model_options import ModelOptions
 from imle_opt.cli.outcome import ExitCode, say
-from imle_opt.cli.progress import ProgressSolver, progress_bar
-from imle_opt.table_writer import check_writable, write_table
-from imle_opt.tables import read_costs
-from imle_opt_solvers import InvalidInputError, Solution, Status
+from imle_opt.cli.progress import ProgressSolver, late_progress_bar
+from imle_opt.table_writer import check_writable, open_writer
+from imle_opt.tables import open_costs
+from imle_opt_solvers import InvalidInputError, Solution, SolveError, Solver
+from imle_opt_solvers.solution import FloatArray
 
 __all__ = ["SolveOptions", "run_solve"]
 
@@ -32,7 +34,7 @@ class SolveOptions:
 
 
 def run_solve(options: SolveOptions) -> ExitCode:
-    """Read, solve, write.
+    """Read, solve and write, a block of rows at a time.
 
     Raises:
         ImleOptError: anything wrong with the model, the table or the options; or a row without a proven
@@ -44,31 +46,66 @@ def run_solve(options: SolveOptions) -> ExitCode:
             f"--status {options.status}: the folder {options.status.parent} does not exist."
         )
     solver = options.model.load(options.costs)
-    costs = read_costs(options.costs, names=solver.names, shape=solver.shape)
-    with progress_bar("solving", len(costs)) as solved:
-        solution = ProgressSolver(solver, solved).solve(costs)
-    write_table(options.out, solution.decisions, solver.names)
-    if options.status is not None:
-        _write_status(options.status, solution)
-    counts = Counter(status.value for status in solution.statuses)
-    print(f"{options.out}: {len(costs)} decisions ({', '.join(f'{n} {name}' for name, n in counts.items())})")
-    if counts.keys() - {Status.OPTIMAL.value}:
-        rows = ", ".join(map(str, solution.failed_rows[:5])) + (
-            ", ..." if len(solution.failed_rows) > 5 else ""
-        )
-        say("note", f"{len(solution.failed_rows)} rows have no proven optimum: row {rows} (counted from 0).")
+    source = open_costs(options.costs, names=solver.names, shape=solver.shape)
+    counts: Counter[str] = Counter()
+    failed: list[int] = []
+    with ExitStack() as stack:
+        write = stack.enter_context(open_writer(options.out, solver.names, source.table.width))
+        write_status = stack.enter_context(_status_writer(options.status))
+        begin = stack.enter_context(late_progress_bar("solving"))
+        shown = ProgressSolver(solver, begin(source.table.rows or 0))
+        for block in source.blocks():
+            start = counts.total()
+            solution = _solve(shown, block.values, start)
+            write(solution.decisions)
+            write_status(start, solution)
+            counts.update(status.value for status in solution.statuses)
+            failed += [start + row for row in solution.failed_rows]
+    listed = ", ".join(f"{count} {name}" for name, count in counts.items())
+    print(f"{options.out}: {counts.total()} decisions ({listed})")
+    if failed:
+        rows = ", ".join(map(str, failed[:5])) + (", ..." if len(failed) > 5 else "")
+        say("note", f"{len(failed)} rows have no proven optimum: row {rows} (counted from 0).")
     return ExitCode.OK
 
 
-def _write_status(path: Path, solution: Solution) -> None:
-    rows = zip(solution.statuses, solution.objectives.tolist(), solution.gaps.tolist(), strict=True)
+def _solve(solver: Solver, costs: FloatArray, start: int) -> Solution:
+    """Solve a block; errors say where in the table it begins."""
     try:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(("row", "status", "objective", "gap"))
-            writer.writerows(
-                (row, status.value, *("" if np.isnan(number) else number for number in numbers))
-                for row, (status, *numbers) in enumerate(rows)
-            )
+        return solver.solve(costs)
+    except SolveError as error:
+        if not start:
+            raise
+        raise SolveError(
+            f"From row {start} of the table on, rows counted from there: {error}", error.rows, error.solution
+        ) from error
+
+
+@contextmanager
+def _status_writer(path: Path | None) -> Generator[Callable[[int, Solution], None]]:
+    """Yield a function that appends a line per row, of which it is told the first one's number."""
+    if path is None:
+        yield lambda start, solution: None
+        return
+    try:
+        file = path.open("w", newline="", encoding="utf-8")
     except OSError as error:
         raise InvalidInputError(f"--status {path}: cannot be written: {error.strerror}.") from error
+    with file:
+        writer = csv.writer(file)
+        writer.writerow(("row", "status", "objective", "gap"))
+
+        def write(start: int, solution: Solution) -> None:
+            numbers = zip(
+                solution.statuses, solution.objectives.tolist(), solution.gaps.tolist(), strict=True
+            )
+            writer.writerows(
+                (row, status.value, _cell(objective), _cell(gap))
+                for row, (status, objective, gap) in enumerate(numbers, start=start)
+            )
+
+        yield write
+
+
+def _cell(number: float) -> float | str:
+    return "" if math.isnan(number) else number
