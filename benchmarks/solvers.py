@@ -41,12 +41,15 @@ def assignment() -> tuple[pulp.LpProblem, object]:
 
 GRAPH = nx.complete_graph(12)
 TOWN = nx.grid_2d_graph(12, 12)
+LINEAR: dict[str, Callable[[str], Solver]] = {
+    "knapsack, 20 items": lambda engine: wrap(*knapsack(), engine=engine),
+    "assignment 12x12": lambda engine: wrap(*assignment(), engine=engine),
+}
 PROBLEMS: dict[str, Callable[[str], Solver]] = {
     "map 12x12, 8 neighbours, costs on cells": lambda engine: grid_path((12, 12), engine=engine),
     "grid 12x12, costs on edges": lambda engine: ShortestPath(TOWN, (0, 0), (11, 11), engine=engine),
     "spanning tree, 12 nodes, 66 edges": lambda engine: SpanningTree(GRAPH, engine=engine),
-    "knapsack, 20 items": lambda engine: wrap(*knapsack(), engine=engine),
-    "assignment 12x12": lambda engine: wrap(*assignment(), engine=engine),
+    **LINEAR,
 }
 
 
@@ -73,10 +76,10 @@ def main() -> None:
     print("| problem | engine | one solve, from the same start | from the last answer |")
     print("|---|---|---:|---:|")
     for name, make in PROBLEMS.items():
-        for engine in ("auto", "native"):
+        for engine in ("auto", "highs", "native") if name in LINEAR else ("auto", "native"):
             solver = make(engine)
             kernel = solver.traits.engine.startswith("kernel")
-            rows = 20_000 if kernel else 300 if engine == "auto" else 60
+            rows = 20_000 if kernel else 300 if engine == "highs" else 60
             times = [microseconds(solver, rows, deterministic=flag) for flag in (True, False)]
             shown = [f"{time:,.1f} µs" if time < 100 else f"{time:,.0f} µs" for time in times]
             print(f"| {name} | `{solver.traits.engine}` | {shown[0]} | {shown[1]} |", flush=True)
