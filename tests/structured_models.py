@@ -32,9 +32,12 @@ def _with_options(rng, sense, matrix, lower, upper, column_upper, integer):
 
 
 def network(rng):
-    """A network of one unit of flow: rows negated now and then, one of them left out now and then."""
+    """A network of one unit of flow: rows negated now and then, one of them left out now and then.
+
+    Some of its nodes, and cycles among them, may be out of reach.
+    """
     nodes = int(rng.integers(2, 7))
-    chain = rng.permutation(nodes)
+    chain = rng.permutation(nodes)[: rng.integers(2, nodes + 1)]
     arcs = list(itertools.pairwise(chain))
     arcs += [tuple(rng.choice(nodes, 2, replace=False)) for _ in range(rng.integers(0, 9))]
     matrix = np.zeros((nodes, len(arcs)))

@@ -19,6 +19,7 @@ from imle_opt_solvers import (
     Knapsack,
     Limits,
     Ranking,
+    Solution,
     Status,
     TopK,
     grid_graph,
@@ -86,7 +87,10 @@ def test_instances_are_solved_as_highs_does(kind):
         shift = rng.choice([0.0, 0.0, 0.0, 1.0, -1.0], size=(6, rows))
         upper = np.where(rng.random((6, columns)) < 0.2, rng.choice([0.0, 0.5, 2.0]), model.column_upper)
         sides = {"row_lower": model.row_lower + shift, "row_upper": model.row_upper + shift}
-        for instances in (sides, {"column_upper": upper}, {"column_lower": np.minimum(upper, 0.5)}):
+        ranges = np.where(np.isfinite(model.row_lower), model.row_lower, model.row_upper - 3) + shift - 1
+        widened = {"row_lower": np.where(shift != 0, ranges, model.row_lower)}
+        lower = {"column_lower": np.minimum(upper, 0.5)}
+        for instances in (sides, widened, {"column_upper": upper}, lower):
             assert_same_answers(model, costs, instances=instances)
 
 
@@ -165,6 +169,19 @@ def changed(model, **changes):
 SINGLE = models.linear_model("max", [[3, 4, 2, 5]], -np.inf, 8, 0, 1, True, predicted=range(4))
 CHOICE = models.linear_model("max", [[1, 1, 1, 1]], 2, 2, 0, 1, False, predicted=range(4))
 FIVE_ROWS = models.linear_model("max", np.eye(5) + 1, -np.inf, 3, 0, 1, True, predicted=range(5))
+CROWDED = models.linear_model(
+    "max",
+    np.vstack([np.kron(np.eye(3), np.ones(2)), np.kron(np.ones(3), np.eye(2))]),
+    [1, 1, 1, 0, 0],
+    1,
+    0,
+    1,
+    True,
+    predicted=range(6),
+)
+DOUBLE = models.linear_model(
+    "min", [[1, 1, 1, 0], [0, 0, 0, 1], [1, 1, 0, 0], [0, 0, 1, 1]], 1, 1, 0, 1, True, predicted=range(4)
+)
 NEAR_MISSES = {
     "path: a coefficient of 2": changed(edge_model(3, 3), row_values=(4, 2.0)),
     "path: two units of flow": changed(edge_model(3, 3), row_lower=(0, 2.0), row_upper=(0, 2.0)),
@@ -180,6 +197,8 @@ NEAR_MISSES = {
     ),
     "assignment: a site that may stay free": changed(models.assignment(), row_lower=(0, 0.0)),
     "assignment: a forbidden pair": changed(models.assignment(), column_upper=(4, 0.0)),
+    "assignment: more sites than customers": CROWDED,
+    "assignment: one pair twice, one not at all": DOUBLE,
     "assignment: a forced pair": changed(models.assignment(), column_lower=(4, 1.0)),
     "knapsack: a continuous item": changed(SINGLE, integrality=(1, False)),
     "knapsack: two copies of an item": changed(SINGLE, column_upper=(1, 2.0)),
@@ -270,6 +289,26 @@ def test_read_only_and_strided_costs_need_no_second_compilation(make, kernel):
         sides = solver.capacity if name == "capacity" else solver.model.row_lower
         solver.solve(costs, instances={name: np.broadcast_to(sides, (6, len(sides)))})
     assert len(kernel.signatures) == compiled
+
+
+def test_the_better_of_two_incumbents_is_returned(monkeypatch):
+    model = models.linear_model("max", [[2.3, 3.1, 4.4, 1.7]], -np.inf, 6.3, 0, 1, True, predicted=range(4))
+    costs = np.array([[2.0, 3.0, 4.5, 1.5]])
+    optimum = linear_solver(model, None, "raise").solve(costs).objectives[0]
+
+    def limited(decision):
+        decisions = np.array([decision], dtype=float)
+        answer = Solution(decisions, decisions @ costs[0], (Status.FEASIBLE,), np.array([0.5]), 0.0)
+        monkeypatch.setattr(HighsSolver, "solve_rows", lambda *arguments: answer)
+        return linear_solver(model, None, "incumbent").solve(costs)
+
+    monkeypatch.setattr("imle_opt_solvers.structures.knapsack._MOST_NODES", 6)  # one dive, no proof
+    worse, better = limited([1, 0, 0, 0]), limited([0, 0, 1, 1])
+    assert worse.statuses == better.statuses == (Status.FEASIBLE,)
+    assert worse.gaps == better.gaps == 0.5
+    assert worse.objectives > 2.0
+    assert worse.objectives == (worse.decisions * costs).sum()
+    assert better.objectives == optimum == 6.0
 
 
 def test_failures_limits_and_pickling_are_as_with_highs():
