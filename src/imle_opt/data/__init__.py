@@ -3,5 +3,14 @@
 from __future__ import annotations
 
 from imle_opt.data.digit_maps import DigitMaps, DigitMapSplits, digit_maps
+from imle_opt.data.spo import CostTable, KnapsackTable, knapsack_data, shortest_path_data
 
-__all__ = ["DigitMapSplits", "DigitMaps", "digit_maps"]
+__all__ = [
+    "CostTable",
+    "DigitMapSplits",
+    "DigitMaps",
+    "KnapsackTable",
+    "digit_maps",
+    "knapsack_data",
+    "shortest_path_data",
+]
