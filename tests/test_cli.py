@@ -419,7 +419,7 @@ def test_interrupting(tmp_path):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert errors == "interrupted: nothing was written.\n"
+    assert errors == "interrupted: nothing was written. With --resume DIR, what is solved is kept.\n"
 
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a pseudo-terminal")

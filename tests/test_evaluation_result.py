@@ -83,7 +83,8 @@ def test_gaps_and_counts():
     assert (within.largest_oracle_gap, within.largest_gap) == (0.02, 0.3)
     unknown = evaluation([], true_statuses=codes(FEASIBLE, LIMIT, OPTIMAL), true_gaps=np.array([np.nan] * 3))
     assert unknown.largest_oracle_gap == np.inf
-    failed = evaluation([], true_statuses=codes(LIMIT, OPTIMAL, OPTIMAL), true_gaps=np.array([np.nan, 0, 0]))
+    lost = {"optimal_objectives": np.array([np.nan, 5, 5]), "true_gaps": np.array([np.nan, 0, 0])}
+    failed = evaluation([], true_statuses=codes(LIMIT, OPTIMAL, OPTIMAL), **lost)
     assert failed.largest_oracle_gap == 0
     assert status_counts(codes(LIMIT, OPTIMAL, OPTIMAL)) == {"optimal": 2, "limit": 1}
     assert proven.method("a") is proven.methods[0]

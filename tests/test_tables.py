@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from imle_opt.tables import read_costs, read_table
+from imle_opt import tables
+from imle_opt.tables import csv_rows, open_costs, read_costs, read_table
 from imle_opt_solvers.errors import InvalidInputError
 
 NAMES = ("take_a", "take_b", "take_c")
@@ -234,3 +235,74 @@ def test_reading_tables_loads_no_torch(tmp_path):
 def test_numbered_columns_of_a_model_so_named_are_matched_by_name(tmp_path):
     path = write(tmp_path / "t.csv", "0,1,2\n1,2,3\n")
     np.testing.assert_array_equal(read(path, names=("2", "0", "1")), [[3, 1, 2]])
+
+
+def blocks_of(path, *, names=NAMES, shape=(3,), label=None):
+    blocks = list(open_costs(path, names=names, shape=shape, label=label).blocks())
+    labels = [label for block in blocks for label in block.labels or ()]
+    return np.concatenate([block.values for block in blocks]), labels
+
+
+@pytest.fixture
+def in_pieces(monkeypatch):
+    """Read as large files are read: in pieces of a few lines, parsed at once; in blocks of a few rows."""
+    monkeypatch.setattr(csv_rows, "_PIECE", 64)
+    monkeypatch.setattr(csv_rows, "_LARGE", 0)
+    monkeypatch.setattr(tables, "_BLOCK_BYTES", 8 * 3 * 4)
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "npy", "npz"])
+def test_large_files_are_read_in_pieces(tmp_path, in_pieces, ending):
+    values = np.random.default_rng(0).normal(size=(37, 3)) * 10.0 ** np.arange(-5, 32)[:, None]
+    path = tmp_path / f"t.{ending}"
+    frame = pd.DataFrame(values, columns=NAMES)
+    if ending == "csv":
+        frame.to_csv(path, index=False)
+    elif ending == "parquet":
+        frame.to_parquet(path, row_group_size=10)
+    else:
+        (np.save if ending == "npy" else np.savez)(path, np.asfortranarray(values))
+    costs, _ = blocks_of(path)
+    np.testing.assert_array_equal(costs, values)
+    sizes = [len(block.values) for block in open_costs(path, names=NAMES, shape=(3,)).blocks()]
+    assert max(sizes) <= 4
+    np.testing.assert_array_equal(read(path), values)
+
+
+@pytest.mark.parametrize("large", [0, 2**20])
+def test_the_column_of_labels_is_no_cost(tmp_path, monkeypatch, large):
+    monkeypatch.setattr(csv_rows, "_LARGE", large)
+    text = "take_c,seed,take_a,take_b\n3,b,1,2\n6, a1,4,5\n"
+    costs, labels = blocks_of(write(tmp_path / "t.csv", text), label="seed")
+    np.testing.assert_array_equal(costs, [[1, 2, 3], [4, 5, 6]])
+    assert labels == ["b", "a1"]
+    frame = pd.DataFrame({"seed": [7, 8], "take_a": [1, 4], "take_b": [2, 5], "take_c": [3, 6]})
+    frame.to_parquet(tmp_path / "t.parquet")
+    assert blocks_of(tmp_path / "t.parquet", label="seed")[1] == ["7", "8"]
+    numbered = write(tmp_path / "n.csv", "seed,0,1,2\n7,1,2,3\n")
+    np.testing.assert_array_equal(blocks_of(numbered, names=None, label="seed")[0], [[1, 2, 3]])
+    with pytest.raises(InvalidInputError, match="has unknown 'seed'"):
+        read(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("", r"line 31, column 'take_b': the cell is missing"),
+        ("nan", r"line 31, column 'take_b': the cell is missing"),
+        ("1e999", r"line 31, column 'take_b': '1e999' is not finite"),
+        ("five", r"line 31, column 'take_b': 'five' is not a number"),
+        ("5,6", r"line 31: 4 cells, and 3 in the header"),
+    ],
+)
+def test_a_bad_cell_far_down_is_named(tmp_path, in_pieces, cell, message):
+    lines = ["take_a,take_b,take_c", *["1,2,3"] * 28, "", f"1,{cell},3", "1,2,3"]
+    with pytest.raises(InvalidInputError, match=message):
+        blocks_of(write(tmp_path / "t.csv", "\n".join(lines)))
+
+
+def test_what_arrow_does_not_take_is_read_all_the_same(tmp_path, in_pieces):
+    path = write(tmp_path / "t.csv", 'take_a,take_b,take_c\n1,2,3\n"4", +5 ,6\n' + "7,8,9\n" * 30)
+    costs, _ = blocks_of(path)
+    np.testing.assert_array_equal(costs[:3], [[1, 2, 3], [4, 5, 6], [7, 8, 9]])
+    assert len(costs) == 32

@@ -1,7 +1,8 @@
 """The models that the command line has by name.
 
 grid-path:12x12             the cheapest path from corner to corner of a grid of cells, over 8 neighbours,
-                            both ends paid
+                            both ends paid. `5x5,4` over 4 neighbours, `5x5,2` right and down only;
+                            `5x5,2,edges` with the costs on edges, as `grid_graph` orders them
 knapsack:weights.csv,20     the items of most value within a capacity. The table of weights looks like a
                             table of costs: a column per item, a row per constraint (`,20,35` for two)
 spanning-tree:edges.csv     the cheapest spanning tree. A header, then the two ends of an edge in each line
@@ -15,12 +16,15 @@ import csv
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from imle_opt.tables import read_table
 from imle_opt_solvers import Limits, ModelError, Solver
+
+if TYPE_CHECKING:
+    from imle_opt_solvers.grid import Neighbours
 
 __all__ = ["BUILT_IN_FORMS", "built_in_model"]
 
@@ -59,10 +63,16 @@ def built_in_model(spec: str, *, engine: str = "auto", limits: Limits | None = N
 
 
 def _grid(arguments: str, engine: str, limits: Limits | None) -> Solver | None:
-    sizes = re.fullmatch(r"(\d+)x(\d+)", arguments)
+    parts = re.fullmatch(r"(\d+)x(\d+)(?:,([248]))?(,edges)?", arguments)
+    if parts is None:
+        return None
     from imle_opt_solvers.grid import grid_path
 
-    return None if sizes is None else grid_path((int(sizes[1]), int(sizes[2])))
+    known: dict[str | None, Neighbours] = {"2": 2, "4": 4}
+    neighbours = known.get(parts[3], 8)
+    return grid_path(
+        (int(parts[1]), int(parts[2])), neighbours=neighbours, costs_on="edges" if parts[4] else "vertices"
+    )
 
 
 def _top_k(arguments: str, engine: str, limits: Limits | None) -> Solver | None:

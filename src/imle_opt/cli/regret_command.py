@@ -21,6 +21,7 @@ from imle_opt.evaluation.json_report import as_json
 from imle_opt.evaluation.result import Evaluation, Role
 from imle_opt.evaluation.row_csv import write_rows
 from imle_opt.evaluation.run import CONSTANT, EvaluationRequest, evaluate_files
+from imle_opt.evaluation.store import kept_rows
 from imle_opt.model_spec import load_solver, model_files
 from imle_opt.tables import open_table
 from imle_opt_solvers import InvalidInputError, Limits, Solver
@@ -63,7 +64,11 @@ def run_regret(options: RegretOptions) -> ExitCode:
     """
     methods = _methods_of(options.predicted)
     _check(options, methods)
-    evaluation = _evaluate(options, methods)
+    try:
+        evaluation = _evaluate(options, methods)
+    except KeyboardInterrupt:
+        say("interrupted", _kept(options.resume))
+        return ExitCode.INTERRUPTED
     if options.csv is not None:
         write_rows(options.csv, evaluation)
     missed = _missed(evaluation, options.fail_above)
@@ -143,6 +148,12 @@ def _evaluate(options: RegretOptions, methods: Sequence[MethodFiles]) -> Evaluat
     )
     with late_progress_bar("solving") as begin:
         return evaluate_files(request, begin)
+
+
+def _kept(folder: Path | None) -> str:
+    if folder is None:
+        return "nothing was written. With --resume DIR, what is solved is kept."
+    return f"{kept_rows(folder)} rows are kept in {folder}. The same command goes on from there."
 
 
 def _solver_maker(

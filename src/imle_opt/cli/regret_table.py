@@ -54,10 +54,18 @@ def show_evaluation(evaluation: Evaluation) -> None:
     """Print the figures of every method, those of the oracle beside them, the facts and the notes."""
     every = {method.name: figures(method, evaluation) for method in evaluation.methods}
     header = ("", *every, "oracle")
+    with_ties = {method.name for method in evaluation.methods if method.worst_case_regrets is not None}
     rows = [
-        (label, *(shown(getattr(each, name)) for each in every.values()), _oracle(name, shown, evaluation))
+        (
+            label,
+            *(
+                "-" if name.startswith(_TIES) and method not in with_ties else shown(getattr(each, name))
+                for method, each in every.items()
+            ),
+            _oracle(name, shown, evaluation),
+        )
         for label, name, shown in _ROWS
-        if evaluation.methods[0].worst_case_regrets is not None or not name.startswith(_TIES)
+        if with_ties or not name.startswith(_TIES)
     ]
     show_table(header, rows)
     print()

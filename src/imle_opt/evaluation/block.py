@@ -98,12 +98,14 @@ class BlockTask:
         true: (b, *shape).
         predicted: of each run, (b, *shape).
         labels: how messages call each run.
+        references: the runs whose worst tie is not looked for.
     """
 
     start: int
     true: FloatArray
     predicted: Sequence[FloatArray]
     labels: Sequence[str]
+    references: frozenset[int]
 
 
 def measure(
@@ -114,7 +116,7 @@ def measure(
     Args:
         task: the rows.
         solver: its `on_failure` says what happens to rows without a proven optimum.
-        worst_case: whether the worst tie is looked for.
+        worst_case: whether the worst tie is looked for, in all runs but references.
         tolerance: as for `imle_opt_solvers.regret.evaluate`.
         true_mean: of all true costs.
 
@@ -129,7 +131,8 @@ def measure(
     with _named(task, "the true costs", solver):
         best = solver.solve(task.true)
     runs = [
-        _run(task, index, best, ranks, solver, worst_case, tolerance) for index in range(len(task.predicted))
+        _run(task, index, best, ranks, solver, worst_case and index not in task.references, tolerance)
+        for index in range(len(task.predicted))
     ]
     stacked = {name: np.stack([run[name] for run in runs]) for name in runs[0]}
     seconds = np.concatenate([stacked.pop("seconds"), [[best.seconds, 0.0]]])

@@ -38,7 +38,7 @@ class Work:
     """What is to be measured.
 
     Args:
-        solver: with its `on_failure`.
+        solver: with its `on_failure`, and a memory.
         make_solver: makes the same solver in a worker process.
         true: the true costs.
         runs: the predictions.
@@ -50,7 +50,7 @@ class Work:
         solved: called with the number of rows that were measured.
     """
 
-    solver: Solver
+    solver: RememberingSolver
     make_solver: Callable[[], Solver]
     true: TrueFacts
     runs: Sequence[Run]
@@ -93,17 +93,16 @@ def run_blocks(work: Work, keep: Callable[[Block], None], times: WorkTimes) -> N
     for feed in (true, *(run.feed for run in work.runs)):
         feed.skip(start)
     tasks = _Tasks(work, true, start, times)
-    remembering = RememberingSolver(work.solver)
     with ExitStack() as stack:
         kernel = work.solver.traits.engine.startswith("kernel:")
         blocks = _on_threads if kernel and work.workers > 1 else _in_turn
-        for block in stack.enter_context(blocks(work, tasks, remembering)):
+        for block in stack.enter_context(blocks(work, tasks)):
             if work.store is not None:
                 work.store.save(block)
             keep(block)
             work.solved(block.stop - block.start)
     _refuse_more_rows(work)
-    times.solves += remembering.solved
+    times.solves += work.solver.solved
 
 
 class _Tasks:
@@ -112,7 +111,7 @@ class _Tasks:
     def __init__(self, work: Work, true: RowFeed, start: int, times: WorkTimes) -> None:
         self._work, self._true, self._start, self._times = work, true, start, times
         self._labels = [*(run.label for run in work.runs), "the constant reference"]
-        self.sizes = BlockSizes(work.constant.size, len(work.runs) + 1)
+        self.sizes = BlockSizes(work.constant.size)
 
     @property
     def rows_left(self) -> int:
@@ -128,7 +127,7 @@ class _Tasks:
                 raise row_mismatch(run.feed.path, run.feed.taken, work.true)
         constant = np.broadcast_to(work.constant, true.shape)
         self._times.reading += time.perf_counter() - began
-        return BlockTask(start, true, [*predicted, constant], self._labels)
+        return BlockTask(start, true, [*predicted, constant], self._labels, frozenset({len(predicted)}))
 
 
 def _measured(work: Work, solver: RememberingSolver, task: BlockTask) -> tuple[Block, float]:
@@ -140,17 +139,17 @@ def _measured(work: Work, solver: RememberingSolver, task: BlockTask) -> tuple[B
 
 
 @contextmanager
-def _in_turn(work: Work, tasks: _Tasks, solver: RememberingSolver) -> Generator[Generator[Block]]:
+def _in_turn(work: Work, tasks: _Tasks) -> Generator[Generator[Block]]:
     """Yield a generator of blocks that are solved here or, where that pays, by processes."""
     with ExitStack() as stack:
 
         def blocks() -> Generator[Block]:
-            current, pooled = solver, False
+            current, pooled = work.solver, False
             while tasks.rows_left:
                 left = (tasks.sizes.row_seconds or 0.0) * tasks.rows_left
                 if not pooled and _pool_pays(work, left):
                     pool = stack.enter_context(SolverPool(work.make_solver, work.workers, backend="process"))
-                    current, pooled = solver.around(pool.with_on_failure(work.solver.on_failure)), True
+                    current, pooled = work.solver.around(pool.with_on_failure(work.solver.on_failure)), True
                 task = tasks.take()
                 block, seconds = _measured(work, current, task)
                 tasks.sizes.took(len(task.true), seconds)
@@ -164,7 +163,7 @@ def _pool_pays(work: Work, seconds: float) -> bool:
 
 
 @contextmanager
-def _on_threads(work: Work, tasks: _Tasks, solver: RememberingSolver) -> Generator[Generator[Block]]:
+def _on_threads(work: Work, tasks: _Tasks) -> Generator[Generator[Block]]:
     """Yield a generator of blocks that are solved on threads, and read while others are solved."""
     with ThreadPoolExecutor(work.workers, thread_name_prefix="imle-opt-regret") as threads:
         waiting: deque[tuple[Future[tuple[Block, float]], int]] = deque()
@@ -175,7 +174,7 @@ def _on_threads(work: Work, tasks: _Tasks, solver: RememberingSolver) -> Generat
                 ahead = 1 if tasks.sizes.row_seconds is None else work.workers + 1
                 while tasks.rows_left and len(waiting) < ahead:
                     task = tasks.take()
-                    call = partial(_measured, work, solver, task)
+                    call = partial(_measured, work, work.solver, task)
                     waiting.append((threads.submit(call), len(task.true)))
                 future, rows = waiting.popleft()
                 block, seconds = future.result()

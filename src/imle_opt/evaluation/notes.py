@@ -31,7 +31,8 @@ def notes(evaluation: Evaluation) -> tuple[str, ...]:
 def _oracle_notes(evaluation: Evaluation) -> list[str]:
     codes, gaps = evaluation.true_statuses, evaluation.true_gaps
     found: list[str] = []
-    inexact = _inexact(codes, gaps, evaluation.model.tolerance)
+    missing = np.isnan(evaluation.optimal_objectives)
+    inexact = _inexact(codes, gaps, evaluation.model.tolerance) & ~missing
     if inexact.any():
         largest = evaluation.largest_oracle_gap
         shown = "an unknown gap" if np.isinf(largest) else f"a gap of up to {100 * largest:.3g}%"
@@ -39,7 +40,6 @@ def _oracle_notes(evaluation: Evaluation) -> list[str]:
             f"the oracle is not optimal in {_rows(inexact)}: it is solved to {shown}, and regret is measured "
             f"against the best decision known"
         )
-    missing = (codes != _OPTIMAL) & (codes != _FEASIBLE)
     if missing.any():
         found.append(f"no decision under the true costs in {_rows(missing)}: left out of every figure")
     return found
@@ -48,12 +48,12 @@ def _oracle_notes(evaluation: Evaluation) -> list[str]:
 def _method_notes(method: MethodResult, evaluation: Evaluation) -> list[str]:
     found: list[str] = []
     about = f"{method.name}: "
-    inexact = _inexact(method.statuses, method.gaps, evaluation.model.tolerance)
+    undecided = np.isnan(method.achieved_objectives)
+    inexact = _inexact(method.statuses, method.gaps, evaluation.model.tolerance) & ~undecided
     if inexact.any():
         found.append(f"{about}decisions without proof of optimality in {_rows(inexact)}")
-    unmeasured = ~method.measured & (method.statuses != _OPTIMAL)
-    if unmeasured.any():
-        found.append(f"{about}no decision in {_rows(unmeasured)}: left out of its figures")
+    if undecided.any():
+        found.append(f"{about}no decision in {_rows(undecided)}: left out of its figures")
     undefined = undefined_ratio_rows(method, evaluation)
     if undefined:
         found.append(f"{about}the mean of ratios leaves out {_count(undefined)} whose optimum is zero")

@@ -24,7 +24,7 @@ __all__ = ["RememberingSolver", "status_codes"]
 KeyArray = NDArray[np.uint64]
 RowArray = NDArray[np.int64]
 
-_CAPACITY = 128 * 2**20
+_CAPACITY = 96 * 2**20
 _CODES = {status: code for code, status in enumerate(STATUSES)}
 _KEY_SEEDS = (0x9E3779B97F4A7C15, 0xD1B54A32D192ED03)
 _PIECE = 2048

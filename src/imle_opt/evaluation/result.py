@@ -149,7 +149,7 @@ class MethodResult:
         achieved_objectives: (S, N) true objective of the decision taken.
         tolerances: (S, N) what counts as no regret, in units of the objective.
         worst_case_regrets: (S, N) largest regret among the decisions that are optimal for the predicted
-            costs; NaN where it could not be determined; None where it was not asked for.
+            costs; NaN where it could not be determined; None where it was not asked for, and in references.
         hamming_distances: (S, N) entries in which the decision differs from the optimal one.
         statuses: (S, N) codes, see `STATUSES`, of the solves under the predicted costs.
         gaps: (S, N) proven relative gap of those solves; 0 where optimal, NaN where unknown.
@@ -190,7 +190,7 @@ class MethodResult:
     @property
     def largest_gap(self) -> float:
         """The largest relative gap of a solve under the predicted costs; inf where one is unknown."""
-        return float(np.max(_known_gaps(self.statuses, self.gaps), initial=0.0))
+        return _largest(self.gaps, self.achieved_objectives)
 
     @property
     def has_ties(self) -> BoolArray | None:
@@ -281,7 +281,7 @@ class Evaluation:
     @property
     def largest_oracle_gap(self) -> float:
         """The largest relative gap to which a true optimum is known; inf where one is not known at all."""
-        return float(np.max(_known_gaps(self.true_statuses, self.true_gaps), initial=0.0))
+        return _largest(self.true_gaps, self.optimal_objectives)
 
     @property
     def largest_gap(self) -> float:
@@ -303,7 +303,7 @@ def status_counts(codes: CodeArray) -> dict[str, int]:
     return {status.value: count for status, count in zip(STATUSES, counts, strict=True) if count}
 
 
-def _known_gaps(codes: CodeArray, gaps: FloatArray) -> FloatArray:
-    """Return the gaps of the rows that have a decision; inf where a decision came without one."""
-    decided = np.isin(codes, [STATUSES.index(status) for status in STATUSES if status.has_decision])
-    return np.where(np.isnan(gaps), np.inf, gaps)[decided]
+def _largest(gaps: FloatArray, objectives: FloatArray) -> float:
+    """Return the largest gap of the rows that have a decision; inf where a decision came without one."""
+    decided = gaps[~np.isnan(objectives)]
+    return float(np.max(np.where(np.isnan(decided), np.inf, decided), initial=0.0))

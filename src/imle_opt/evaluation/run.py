@@ -20,6 +20,7 @@ from imle_opt.evaluation.cost_errors import errors_of
 from imle_opt.evaluation.engine import Work, WorkTimes, run_blocks
 from imle_opt.evaluation.inputs import MethodFiles, Run, hash_file, open_predicted, open_runs, read_true
 from imle_opt.evaluation.picture import picture_of
+from imle_opt.evaluation.remembered import RememberingSolver
 from imle_opt.evaluation.result import (
     STATUSES,
     Evaluation,
@@ -107,8 +108,9 @@ def evaluate_files(request: EvaluationRequest, begin: Callable[[int], Callable[[
         num_runs = len(runs) + 1
         solved = begin(true.rows * num_runs)
         found = _Collected(num_runs, true.rows)
+        remembering = RememberingSolver(solver)
         work = Work(
-            solver=solver,
+            solver=remembering,
             make_solver=request.make_solver,
             true=true,
             runs=runs,
@@ -120,7 +122,7 @@ def evaluate_files(request: EvaluationRequest, begin: Callable[[int], Callable[[
             solved=lambda rows: solved(rows * num_runs),
         )
         run_blocks(work, found.keep, times)
-        methods = _methods(request, runs, found)
+        methods = _methods(request, remembering, runs, found)
     seconds = found.seconds
     return Evaluation(
         model=_facts(request),
@@ -191,7 +193,9 @@ class _Worst:
     predicted_costs: FloatArray
 
 
-def _methods(request: EvaluationRequest, runs: Sequence[Run], found: _Collected) -> tuple[MethodResult, ...]:
+def _methods(
+    request: EvaluationRequest, solver: Solver, runs: Sequence[Run], found: _Collected
+) -> tuple[MethodResult, ...]:
     own = [
         (method.name, Role.PREDICTED, [place for place, run in enumerate(runs) if run.method == index])
         for index, method in enumerate(request.methods)
@@ -199,7 +203,7 @@ def _methods(request: EvaluationRequest, runs: Sequence[Run], found: _Collected)
     seeds = [*(run.seed for run in runs), "0"]
     every = [*own, (CONSTANT, Role.CONSTANT, [len(runs)])]
     return tuple(
-        _method(name, role, places, [seeds[place] for place in places], request, found)
+        _method(name, role, places, [seeds[place] for place in places], request, solver, found)
         for name, role, places in every
     )
 
@@ -210,8 +214,10 @@ def _method(
     places: list[int],
     seeds: list[str],
     request: EvaluationRequest,
+    solver: Solver,
     found: _Collected,
 ) -> MethodResult:
+    sought = request.worst_case and role is Role.PREDICTED
     chosen: Any = slice(places[0], places[-1] + 1)  # a view: runs of a method are side by side
     worst = sorted(
         (each for place in places for each in found.worst[place]), key=lambda each: (-each.regret, each.row)
@@ -223,7 +229,7 @@ def _method(
         regrets=found.regrets[chosen],
         achieved_objectives=found.achieved_objectives[chosen],
         tolerances=found.tolerances[chosen],
-        worst_case_regrets=found.worst_case_regrets[chosen] if request.worst_case else None,
+        worst_case_regrets=found.worst_case_regrets[chosen] if sought else None,
         hamming_distances=found.hamming_distances[chosen],
         statuses=found.codes[chosen],
         gaps=found.gaps[chosen],
@@ -234,7 +240,7 @@ def _method(
             float(found.true_scatter.sum()),
             int(np.prod(request.solver.shape, dtype=np.int64)),
         ),
-        worst_rows=_worst_rows(worst, places[0], seeds, request.solver, found),
+        worst_rows=_worst_rows(worst, places[0], seeds, solver, found),
         seconds=float(found.seconds[chosen].sum()),
     )
 

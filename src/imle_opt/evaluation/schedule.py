@@ -8,7 +8,8 @@ __all__ = ["BlockSizes"]
 
 _GROWTH = 8
 _SECONDS = 1.5
-_BYTES = 2**23
+_BYTES = 2**20
+"""Of one array of costs. A block makes some fifteen like it, which should stay near the processor's cache."""
 
 
 @final
@@ -17,11 +18,10 @@ class BlockSizes:
 
     Args:
         width: costs of one row.
-        runs: how many tables of predictions there are: blocks of all of them are held at once.
     """
 
-    def __init__(self, width: int, runs: int) -> None:
-        self._most = max(16, _BYTES * 4 // (8 * width * (runs + 3)))
+    def __init__(self, width: int) -> None:
+        self._most = max(16, _BYTES // (8 * width))
         self._next = 1
         self.row_seconds: float | None = None
 

@@ -21,7 +21,7 @@ import numpy as np
 from imle_opt.evaluation.block import Block
 from imle_opt_solvers import InvalidInputError
 
-__all__ = ["BlockStore"]
+__all__ = ["BlockStore", "kept_rows"]
 
 _RUN = "run.json"
 _BLOCK = re.compile(r"block-(\d{9,})-(\d{9,})\.npz")
@@ -60,16 +60,8 @@ class BlockStore:
         Raises:
             InvalidInputError: a block that cannot be read.
         """
-        found = {}
-        for path in self.folder.iterdir():
-            match = _BLOCK.fullmatch(path.name)
-            if match is not None:
-                found[int(match[1])] = path
-        start = 0
-        while start in found:
-            block = _read_block(found[start])
-            yield block
-            start = block.stop
+        for path, _ in _block_files(self.folder):
+            yield _read_block(path)
 
     def save(self, block: Block) -> None:
         """Keep a block.
@@ -102,6 +94,23 @@ class BlockStore:
         part = self.folder / f"{name}.part"
         part.write_bytes(content)
         os.replace(part, self.folder / name)  # noqa: PTH105  # the word for what is meant
+
+
+def kept_rows(folder: Path) -> int:
+    """Return how many rows a folder holds, from row 0 on."""
+    return max((stop for _, stop in _block_files(folder)), default=0)
+
+
+def _block_files(folder: Path) -> list[tuple[Path, int]]:
+    """Return the files of the blocks from row 0 on, as far as they follow each other, and their stops."""
+    matches = [(path, _BLOCK.fullmatch(path.name)) for path in folder.glob("block-*")]
+    found = {int(match[1]): (path, int(match[2])) for path, match in matches if match is not None}
+    files: list[tuple[Path, int]] = []
+    start = 0
+    while start in found:
+        files.append(found[start])
+        start = found[start][1]
+    return files
 
 
 def _refuse_other_files(folder: Path) -> None:

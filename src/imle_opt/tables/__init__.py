@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 _UNNAMED = "A column without a name is an index: write the table without it (pandas: index=False)."
-_BLOCK_BYTES = 2**23
+_BLOCK_BYTES = 2**21
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,8 @@ def read_costs(path: Path, *, names: Sequence[str] | None, shape: tuple[int, ...
     Raises:
         InvalidInputError: what `read_table` and `arrange` refuse.
     """
-    return arrange(read_table(path, names=names), names=names, shape=shape)
+    source = open_costs(path, names=names, shape=shape)
+    return np.concatenate([block.values for block in source.blocks()])
 
 
 def arrange(table: CostTable, *, names: Sequence[str] | None, shape: tuple[int, ...]) -> FloatArray:

@@ -45,7 +45,7 @@ def open_parquet(path: Path, names: Sequence[str] | None, label: str | None) -> 
 
     try:
         # A buffer: a row group may hold the whole table, and would be read as a whole.
-        file: Any = pq.ParquetFile(path, buffer_size=_READ_BUFFER)
+        file: Any = pq.ParquetFile(path, buffer_size=_READ_BUFFER, pre_buffer=False)
     except (pa.ArrowException, OSError) as error:
         raise InvalidInputError(f"{path}: cannot be read as Parquet: {first_line(error)}.") from error
     with file:
@@ -63,14 +63,23 @@ def open_parquet(path: Path, names: Sequence[str] | None, label: str | None) -> 
 
     def read(size: int) -> Iterator[RowBlock]:
         first = 0
-        with pq.ParquetFile(path, buffer_size=_READ_BUFFER) as opened:
-            for batch in opened.iter_batches(batch_size=size):
+        with pq.ParquetFile(path, buffer_size=_READ_BUFFER, pre_buffer=False) as opened:
+            for batch in _batches(path, opened, size):
                 values = _batch_values(path, batch, label, first)
                 refuse_not_finite(path, columns, values, first)
                 yield RowBlock(values, _labels(path, batch, label, first) if labelled else None)
                 first += len(values)
 
     return OpenTable(path, columns, len(columns), rows, labelled, read)
+
+
+def _batches(path: Path, file: Any, size: int) -> Iterator[Any]:
+    import pyarrow as pa
+
+    try:
+        yield from file.iter_batches(batch_size=size)
+    except (pa.ArrowException, OSError) as error:
+        raise InvalidInputError(f"{path}: cannot be read as Parquet: {first_line(error)}.") from error
 
 
 def _batch_values(path: Path, batch: Any, label: str | None, first: int) -> FloatArray:

@@ -1,0 +1,136 @@
+"""The parts of an evaluation against oracles: SciPy, plain Python, the solver without a memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from imle_opt.evaluation.cost_errors import TrueRanks, errors_of, row_errors
+from imle_opt.evaluation.figures import interquartile_mean
+from imle_opt.evaluation.remembered import RememberingSolver
+from imle_opt.evaluation.schedule import BlockSizes
+from imle_opt_solvers import FunctionSolver, InvalidInputError, Sense, Solution, Solver, Status, Traits
+
+
+def test_cost_errors_equal_scipy():
+    rng = np.random.default_rng(0)
+    true = rng.normal(size=(9, 7))
+    predicted = np.round(true + rng.normal(size=true.shape))  # with ties
+    predicted[3], true[5] = 2.0, 1.0  # all equal: no correlation
+    ranks = TrueRanks(true)
+    rows = row_errors(predicted, true, ranks)
+    for row in (0, 1, 2, 4, 6, 7, 8):
+        expected = stats.spearmanr(predicted[row], true[row]).statistic
+        assert rows["rank_correlations"][row] == pytest.approx(expected, abs=1e-12)
+    assert np.flatnonzero(np.isnan(rows["rank_correlations"])).tolist() == [3, 5]
+    scatter = float(((true - true.mean()) ** 2).sum())
+    both = [np.stack([values, 2 * values]) for values in rows.values()]
+    errors = errors_of(*both, scatter, 7)
+    assert errors.mse[0] == pytest.approx(((predicted - true) ** 2).mean())
+    assert errors.mae[0] == pytest.approx(np.abs(predicted - true).mean())
+    assert errors.r2[0] == pytest.approx(1 - ((predicted - true) ** 2).sum() / scatter)
+    assert errors.spearman[0] == pytest.approx(np.nanmean(rows["rank_correlations"]))
+    assert errors.mse[1] == 2 * errors.mse[0]
+    assert np.isnan(errors_of(*both, 0.0, 7).r2).all()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 7, 8, 30])
+def test_the_interquartile_mean(count):
+    values = np.sort(np.random.default_rng(count).exponential(size=count))
+    # Every value four times: then whole values are cut off, and SciPy's trimmed mean is the same.
+    assert interquartile_mean(values) == pytest.approx(stats.trim_mean(np.repeat(values, 4), 0.25))
+    assert np.isnan(interquartile_mean(np.empty(0)))
+
+
+class Counting(Solver):
+    """The cheapest of three, or its ranking, as numbers that are not binary; rows with a 99 fail."""
+
+    def __init__(self, binary):
+        super().__init__((3,), Sense.MIN, Traits(binary=binary))
+        self.seen = []
+
+    def solve_rows(self, costs, instances, deterministic):
+        self.seen.append(costs.copy())
+        if (costs < 0).any():
+            raise InvalidInputError(f"row {int(np.flatnonzero((costs < 0).any(axis=1))[0])} is negative")
+        decisions = np.eye(3)[costs.argmin(axis=1)] * (1 if self.traits.binary else 2.5)
+        bad = (costs == 99).any(axis=1)
+        decisions[bad] = np.nan
+        statuses = tuple(Status.LIMIT if failed else Status.OPTIMAL for failed in bad)
+        objectives = (costs * decisions).sum(axis=1)
+        return Solution(decisions, objectives, statuses, np.where(bad, np.nan, 0.125), 0.0)
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_equal_rows_are_solved_once(binary):
+    inner = Counting(binary)
+    solver = RememberingSolver(inner)
+    rng = np.random.default_rng(0)
+    distinct = np.arange(600.0).reshape(200, 3) % 97
+    for _ in range(20):
+        costs = distinct[rng.integers(200, size=30)]
+        solution, expected = solver.solve(costs), Counting(binary).solve(costs)
+        np.testing.assert_array_equal(solution.decisions, expected.decisions)
+        np.testing.assert_array_equal(solution.objectives, expected.objectives)
+        np.testing.assert_array_equal(solution.gaps, expected.gaps)
+        assert solution.statuses == expected.statuses
+    seen = np.concatenate(inner.seen)
+    assert len(np.unique(seen, axis=0)) == len(seen) == solver.solved
+    # A copy, and the same memory around another solver, know what was solved.
+    before = len(inner.seen)
+    solver.with_on_failure("nan").solve(seen)
+    other = Counting(binary)
+    solver.around(other).solve(seen)
+    assert (len(inner.seen), other.seen) == (before, [])
+
+
+def test_failures_are_not_remembered_and_minus_zero_is_another_row():
+    inner = Counting(True)
+    solver = RememberingSolver(inner).with_on_failure("nan")
+    costs = np.array([[1.0, 99.0, 2.0], [0.0, 1.0, 2.0], [-0.0, 1.0, 2.0], [1.0, 99.0, 2.0]])
+    for _ in range(2):
+        assert solver.solve(costs).failed_rows == (0, 3)
+    assert [len(batch) for batch in inner.seen] == [3, 1]
+
+
+def test_a_full_memory_is_forgotten():
+    inner = Counting(True)
+    solver = RememberingSolver(inner, capacity=41 * 10)
+    rows = np.arange(60.0).reshape(20, 3)
+    for part in (rows[:8], rows[8:16], rows[8:16], rows[:8]):
+        solver.solve(part)
+    assert [len(batch) for batch in inner.seen] == [8, 8, 8]
+    solver.solve(rows)  # more than it holds at once
+    np.testing.assert_array_equal(solver.solve(rows).decisions, np.eye(3)[rows.argmin(axis=1)])
+
+
+def test_errors_count_the_rows_that_were_given():
+    solver = RememberingSolver(Counting(True))
+    with pytest.raises(InvalidInputError, match="row 3 is negative"):
+        solver.solve(np.array([[1.0, 2, 3], [1, 2, 3], [1, 2, 3], [-1, 2, 3]]))
+
+
+def test_blocks_grow_while_rows_are_fast():
+    sizes = BlockSizes(width=40)
+    taken = []
+    for _ in range(6):
+        size = sizes.next(10_000)
+        taken.append(size)
+        sizes.took(size, 1e-5 * size)
+    assert taken == [1, 8, 64, 512, 3276, 3276]
+    sizes.took(100, 1000.0)
+    assert sizes.next(10_000) == 1
+    assert sizes.next(0) == 0
+
+
+def test_a_functions_solver_is_remembered_too():
+    calls = []
+
+    def cheapest(costs):
+        calls.append(costs.copy())
+        return np.eye(3)[costs.argmin()]
+
+    solver = RememberingSolver(FunctionSolver(cheapest, 3, "min"))
+    solver.solve(np.tile([3.0, 1.0, 2.0], (50, 1)))
+    assert len(calls) == 1
