@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 import linear_models as models
 from imle_opt_solvers.engines.highs import HighsSolver
 from imle_opt_solvers.engines.highs_object import HighsObject
+from imle_opt_solvers.engines.start_choice import StartChoice
 from imle_opt_solvers.errors import InvalidInputError, ModelError, SolveError, UnsupportedModelError
 from imle_opt_solvers.reference import enumerate_linear_model, knapsack_optimum
+from imle_opt_solvers.row_answer import RowAnswer
 from imle_opt_solvers.solution import Limits, Sense, Status
 
 
@@ -239,6 +241,57 @@ def test_coefficients_that_highs_cannot_hold_are_named():
     model = models.knapsack()
     with pytest.raises(UnsupportedModelError, match="coefficient"):
         HighsSolver(replace(model, row_values=model.row_values * 1e16)).solve(np.ones(6))
+
+
+def test_small_coefficients_count():
+    # By default HiGHS drops coefficients up to 1e-9: x0 would be free to reach 5.
+    model = models.linear_model("max", [[1e-9, 1]], -np.inf, 1, 0, [5e9, 5], False, predicted=range(2))
+    assert HighsSolver(model).solve([1.0, 0.0]).objectives == pytest.approx(1e9)
+
+
+@pytest.mark.parametrize("coefficient", [1e-12, -1e-13])
+def test_coefficients_that_highs_would_drop_are_refused(coefficient):
+    model = models.linear_model("max", [[coefficient, 1]], -np.inf, 1, 0, 5, False, predicted=range(2))
+    with pytest.raises(UnsupportedModelError, match=r"'r0' has .* on variable 'x0'"):
+        HighsSolver(model).solve(np.ones(2))
+
+
+def test_the_other_simplex_is_asked_where_the_first_gives_up(monkeypatch):
+    solver = HighsSolver(models.polygon())
+    expected = solver.solve([1.0, -2.0, 0.5]).objectives
+    read, calls = HighsObject._read, []
+
+    def give_up_once(self):
+        calls.append(self._strategy)
+        return RowAnswer(Status.ERROR) if len(calls) == 1 else read(self)
+
+    monkeypatch.setattr(HighsObject, "_read", give_up_once)
+    assert solver.solve([1.0, -2.0, 0.5]).objectives == pytest.approx(expected)
+    assert len(set(calls)) == 2
+
+
+def test_the_objective_of_enormous_costs_is_finite_where_it_is_representable():
+    model = models.linear_model("max", [[1, 1, 1]], 3, 3, 0, 1, False, predicted=range(3))
+    costs = np.array([1.5e308, 1.5e308, -1.6e308])
+    assert HighsSolver(model).solve(costs).objectives == pytest.approx(1.4e308)
+
+
+@pytest.mark.parametrize("noise", [1e-3, 10.0])
+def test_answers_from_the_last_basis_are_optimal_whatever_the_start(noise):
+    rng = np.random.default_rng(11)
+    costs = rng.normal(size=9) + noise * rng.normal(size=(100, 9))
+    costs = costs.reshape(-1, 3, 3)
+    solver = HighsSolver(models.assignment())
+    warm = [solver.solve(row, deterministic=False).objectives for row in costs]
+    np.testing.assert_allclose(warm, HighsSolver(models.assignment()).solve(costs).objectives, atol=1e-9)
+
+
+@pytest.mark.parametrize("colder", [True, False])
+def test_the_start_with_fewer_iterations_is_chosen(colder):
+    choice = StartChoice()
+    for _ in range(8):
+        choice.note(3 if choice.fresh() == colder else 9)
+    assert choice.fresh() == colder
 
 
 def test_a_name_that_two_constraints_share_is_ambiguous():

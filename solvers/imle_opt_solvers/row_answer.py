@@ -48,7 +48,7 @@ def collect_answers(model: LinearModel, costs: FloatArray, answers: Sequence[Row
     for row, answer in enumerate(answers):
         if answer.values is not None:
             decisions[row] = answer.values[model.predicted.columns]
-            objectives[row] = model.total_costs(flat[row]) @ answer.values + model.offset
+            objectives[row] = _objective(model.total_costs(flat[row]), answer.values) + model.offset
     return Solution(
         decisions.reshape(costs.shape),
         objectives,
@@ -56,6 +56,16 @@ def collect_answers(model: LinearModel, costs: FloatArray, answers: Sequence[Row
         np.array([answer.gap for answer in answers]),
         0.0,
     )
+
+
+def _objective(costs: FloatArray, values: FloatArray) -> float:
+    """Return `<costs, values>`, also where it is finite and a sum on the way to it is not."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        plain = float(costs @ values)
+        if np.isfinite(plain):
+            return plain
+        exponent = scale_exponent(costs, 0)
+        return float(np.ldexp(np.ldexp(costs, exponent) @ values, -exponent))
 
 
 def exact_integers(values: FloatArray, integrality: NDArray[np.bool_]) -> FloatArray:

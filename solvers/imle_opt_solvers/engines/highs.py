@@ -20,6 +20,7 @@ import numpy as np
 from imle_opt_solvers._per_thread import PerThread
 from imle_opt_solvers.engines.highs_object import HighsObject
 from imle_opt_solvers.engines.pace import Pace
+from imle_opt_solvers.engines.start_choice import StartChoice
 from imle_opt_solvers.engines.walker import LARGEST_WALK, Walked, Walker
 from imle_opt_solvers.instances import Instances
 from imle_opt_solvers.linear_instances import LINEAR_INSTANCES, RowBounds, expand_linear_instances
@@ -110,6 +111,7 @@ class _Engine:
         self.misses = 0
         self._bounds = _bounds_of(model)
         self._pace = Pace()
+        self._start_choice = StartChoice()
         self._walker: Walker | None = None
 
     def walk(self, costs: FloatArray) -> Walked | None:
@@ -131,8 +133,10 @@ class _Engine:
 
     def _relax(self, costs: FloatArray, deterministic: bool) -> RowAnswer:
         began = time.perf_counter()
-        answer = self.relaxation.run(costs, fresh=deterministic)
+        answer = self.relaxation.run(costs, fresh=deterministic or self._start_choice.fresh())
         self._pace.note_solve(time.perf_counter() - began)
+        if not deterministic:
+            self._start_choice.note(self.relaxation.iterations)
         return answer
 
     def finish(self, walked: Walked, row: int, costs: FloatArray, deterministic: bool) -> RowAnswer:

@@ -18,7 +18,7 @@ from imle_opt_solvers.linear_model import LinearModel
 from imle_opt_solvers.row_answer import RowAnswer, scaled
 from imle_opt_solvers.solution import FloatArray, Limits, Status
 
-__all__ = ["HighsObject", "restart_threads"]
+__all__ = ["HighsObject", "as_highs_lp", "restart_threads"]
 
 _STATUSES = {
     highspy.HighsModelStatus.kOptimal: Status.OPTIMAL,
@@ -34,6 +34,8 @@ _STATUSES = {
 
 _LARGEST_EXPONENT = 20
 """The largest cost of a row is scaled to [2^19, 2^20): tolerances of 1e-7 are then 1e-13 of it."""
+_SMALLEST_COEFFICIENT = 1e-12
+"""HiGHS drops smaller ones, and by default all up to 1e-9; it takes no smaller option."""
 _DUAL_SIMPLEX = 1
 _PRIMAL_SIMPLEX = 4
 
@@ -70,7 +72,15 @@ class HighsObject:
         if highs.run() == highspy.HighsStatus.kError:
             restart_threads()
             highs.run()
-        return self._read()
+        answer = self._read()
+        if answer.status is Status.ERROR and not self.model.is_mixed_integer:
+            return self._read_other_simplex()
+        return answer
+
+    @property
+    def iterations(self) -> int:
+        """Simplex iterations of the last run."""
+        return int(self.highs.getInfo().simplex_iteration_count)
 
     def set_bounds(
         self,
@@ -105,6 +115,15 @@ class HighsObject:
         if strategy != self._strategy:
             self.highs.setOptionValue("simplex_strategy", strategy)
             self._strategy = strategy
+
+    def _read_other_simplex(self) -> RowAnswer:
+        """Solve again by the simplex that has not given up: one of them may take a ray for trouble."""
+        other = _DUAL_SIMPLEX if self._strategy == _PRIMAL_SIMPLEX else _PRIMAL_SIMPLEX
+        self.highs.clearSolver()
+        self.highs.setOptionValue("simplex_strategy", other)
+        self._strategy = other
+        self.highs.run()
+        return self._read()
 
     def _read(self) -> RowAnswer:
         highs = self.highs
@@ -149,13 +168,29 @@ def restart_threads() -> None:
     highspy.Highs.resetGlobalScheduler(True)
 
 
+def _refuse_lost_coefficients(model: LinearModel) -> None:
+    sizes = np.abs(model.row_values)
+    lost = np.flatnonzero((sizes > 0) & (sizes <= _SMALLEST_COEFFICIENT))
+    if lost.size:
+        entry = int(lost[0])
+        row = int(np.searchsorted(model.row_starts, entry, side="right")) - 1
+        raise UnsupportedModelError(
+            f"HiGHS takes coefficients up to {_SMALLEST_COEFFICIENT:g} for zero: constraint "
+            f"{model.row_names[row]!r} has {model.row_values[entry]:g} on variable "
+            f"{model.column_names[model.row_columns[entry]]!r}. Scale the constraint, or drop the "
+            f"coefficient."
+        )
+
+
 def _build(model: LinearModel, limits: Limits) -> highspy.Highs:
+    _refuse_lost_coefficients(model)
     highs = highspy.Highs()
     options: dict[str, bool | int | float | str] = {
         "output_flag": False,
         "threads": limits.threads,
         "mip_rel_gap": limits.relative_gap,
         "mip_abs_gap": 0.0,
+        "small_matrix_value": _SMALLEST_COEFFICIENT,
         # The feasibility-jump heuristic costs 12-16 ms a run, more than a small model itself.
         "mip_heuristic_run_feasibility_jump": False,
     }
@@ -166,7 +201,7 @@ def _build(model: LinearModel, limits: Limits) -> highspy.Highs:
         options["presolve"] = "off"
     for name, value in options.items():
         highs.setOptionValue(name, value)
-    if highs.passModel(_as_highs_lp(model)) == highspy.HighsStatus.kError:
+    if highs.passModel(as_highs_lp(model)) == highspy.HighsStatus.kError:
         raise UnsupportedModelError(
             "HiGHS cannot hold this model, most likely for a coefficient of 1e15 or more (the largest is "
             f"{np.abs(model.row_values).max(initial=0.0):g}): scale the constraints, or use engine='native'."
@@ -174,7 +209,8 @@ def _build(model: LinearModel, limits: Limits) -> highspy.Highs:
     return highs
 
 
-def _as_highs_lp(model: LinearModel) -> Any:
+def as_highs_lp(model: LinearModel) -> Any:
+    """Return the model as HiGHS takes it, without costs."""
     lp: Any = highspy.HighsLp()
     lp.num_col_, lp.num_row_ = model.num_columns, model.num_rows
     lp.col_cost_ = np.zeros(model.num_columns)
