@@ -4,7 +4,8 @@
 
 A batch is 32 instances x 10 samples of noisy costs (4 x 2 for models that need branch and bound). The loop
 does what an expert would: costs changed in place, warm simplex first, branch and bound where that is
-fractional. Answers are compared before they are timed. Processor time per row, median of five interleaved repeats.
+fractional. Answers are compared before they are timed. Processor time per row, median of five interleaved
+repeats.
 """
 
 from __future__ import annotations
