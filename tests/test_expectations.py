@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from imle_opt.expectations import expectation, pathwise
+from imle_opt.estimators import pathwise
+from imle_opt.expectations import expectation
 from imle_opt.families import Categorical, KSubset
 from imle_opt.layers import IMLE, BlackBox, StraightThrough
 from imle_opt.noise import Gumbel, NoNoise

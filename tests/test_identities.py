@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from imle_opt.expectations import expectation, pathwise
+from imle_opt.estimators import pathwise
+from imle_opt.expectations import expectation
 from imle_opt.families import Categorical
 from imle_opt.layers import IMLE, BlackBox, StraightThrough
 from imle_opt.losses import ExplicitMLE, HammingLoss, RegretLoss

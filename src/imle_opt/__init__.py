@@ -92,14 +92,39 @@ _HOMES = {
         "SPOPlus",
         "StructuredHinge",
     ),
-    "imle_opt.expectations": ("expectation", "pathwise"),
+    "imle_opt.estimators": (
+        "AR",
+        "ARM",
+        "ARS",
+        "ARSM",
+        "DisARM",
+        "Enumerate",
+        "Estimate",
+        "MovingAverage",
+        "Rebar",
+        "Reinforce",
+        "Relax",
+        "pathwise",
+    ),
+    "imle_opt.expectations": ("estimate", "expectation"),
     "imle_opt.regularized": ("BinaryEntropy", "HalfSquaredNorm", "NegativeEntropy"),
     "imle_opt.prefetch": ("PrefetchedTargets",),
     "imle_opt.profiling": ("StepProfile",),
     "imle_opt.training": ("FitResult", "ValidationRegret", "fit", "predict_costs"),
     "imle_opt.estimator": ("PredictThenOptimize",),
 }
-_MODULES = ("families", "layers", "losses", "noise", "regret", "solvers", "targets", "training")
+_MODULES = (
+    "diagnostics",
+    "estimators",
+    "families",
+    "layers",
+    "losses",
+    "noise",
+    "regret",
+    "solvers",
+    "targets",
+    "training",
+)
 
 __all__ = sorted(  # pyright: ignore[reportUnsupportedDunderAll]  # type checkers read the stub
     [*_MODULES, *(name for names in _HOMES.values() for name in names)]

@@ -1,4 +1,6 @@
 # The public surface: what is not listed here may change without notice. A test holds the run time to it.
+from imle_opt import diagnostics as diagnostics
+from imle_opt import estimators as estimators
 from imle_opt import families as families
 from imle_opt import layers as layers
 from imle_opt import losses as losses
@@ -9,8 +11,20 @@ from imle_opt import targets as targets
 from imle_opt import training as training
 from imle_opt.calibration import calibrate_temperature as calibrate_temperature
 from imle_opt.estimator import PredictThenOptimize as PredictThenOptimize
+from imle_opt.estimators import AR as AR
+from imle_opt.estimators import ARM as ARM
+from imle_opt.estimators import ARS as ARS
+from imle_opt.estimators import ARSM as ARSM
+from imle_opt.estimators import DisARM as DisARM
+from imle_opt.estimators import Enumerate as Enumerate
+from imle_opt.estimators import Estimate as Estimate
+from imle_opt.estimators import MovingAverage as MovingAverage
+from imle_opt.estimators import Rebar as Rebar
+from imle_opt.estimators import Reinforce as Reinforce
+from imle_opt.estimators import Relax as Relax
+from imle_opt.estimators import pathwise as pathwise
+from imle_opt.expectations import estimate as estimate
 from imle_opt.expectations import expectation as expectation
-from imle_opt.expectations import pathwise as pathwise
 from imle_opt.families import Bernoulli as Bernoulli
 from imle_opt.families import Categorical as Categorical
 from imle_opt.families import DeviceGridPath as DeviceGridPath

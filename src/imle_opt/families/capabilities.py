@@ -25,7 +25,7 @@ __all__ = ["METHODS", "applicable", "require"]
 
 CapabilityT = TypeVar("CapabilityT")
 
-METHODS: Mapping[str, type] = {
+METHODS: Mapping[str, type | tuple[type, ...]] = {
     "IMLE": MAPOracle,
     "BlackBox": MAPOracle,
     "StraightThrough": MAPOracle,
@@ -44,6 +44,16 @@ METHODS: Mapping[str, type] = {
     "SPOPlus": MAPOracle,
     "StructuredHinge": MAPOracle,
     "DirectionalGradient": MAPOracle,
+    "pathwise": MAPOracle,
+    "Reinforce": Sampler,
+    "Rebar": Reparameterized,
+    "Relax": Reparameterized,
+    "ARM": Bernoulli,
+    "DisARM": Bernoulli,
+    "AR": (Bernoulli, Categorical),
+    "ARS": Categorical,
+    "ARSM": Categorical,
+    "Enumerate": Enumerable,
 }
 """Each method that takes a family, by its public name: what it asks of the family. One line per method."""
 
