@@ -44,7 +44,7 @@ class Enumerate:
     ) -> Estimate:
         """Return the exact expectation, as `Estimator` says; nothing is drawn."""
         refuse_instances(instances, "Enumerate")
-        listed = require(family, Enumerable, "Enumerate")
+        listed = require(family, Enumerable, "Enumerate")  # type: ignore[type-abstract]  # a protocol is asked for by design
         batch_dim = theta.ndim - family.event_dim
         batch, event = theta.shape[:batch_dim], tuple(theta.shape[batch_dim:])
         support = listed.support(event, dtype=theta.dtype, device=theta.device)

@@ -108,7 +108,7 @@ class Rebar(nn.Module):
     ) -> Estimate:
         """Return the estimate, as `Estimator` says."""
         refuse_instances(instances, "Rebar")
-        source = require(family, Reparameterized, "Rebar")
+        source = require(family, Reparameterized, "Rebar")  # type: ignore[type-abstract]  # a protocol is asked for by design
         if not needs_gradient(theta):
             return without_gradient(f, theta, source, self.num_samples, generator)
         draw = coupled_draw(theta, source, self.num_samples, generator)

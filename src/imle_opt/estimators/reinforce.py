@@ -119,7 +119,7 @@ class Reinforce(nn.Module):
     ) -> Estimate:
         """Return the estimate, as `Estimator` says."""
         refuse_instances(instances, "Reinforce")
-        sampler = require(family, Sampler, "Reinforce")
+        sampler = require(family, Sampler, "Reinforce")  # type: ignore[type-abstract]  # a protocol is asked for by design
         if not needs_gradient(theta):
             return without_gradient(f, theta, sampler, self.num_samples, generator)
         if self.baseline == "leave-one-out":
@@ -127,7 +127,8 @@ class Reinforce(nn.Module):
             values = evaluate(f, samples, family.event_dim)
             gradient = leave_one_out_gradient(values.detach().to(theta.dtype), samples, family.event_dim)
             return Estimate(attached(values, theta, gradient, family.event_dim))
-        scored = require(family, ExactSampler, "Reinforce without the leave-one-out baseline")
+        name = "Reinforce without the leave-one-out baseline"
+        scored = require(family, ExactSampler, name)  # type: ignore[type-abstract]  # as above
         samples = scored.sample(theta.detach(), self.num_samples, generator)
         values = evaluate(f, samples, family.event_dim)
         seen = values.detach().to(theta.dtype)

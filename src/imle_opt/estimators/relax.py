@@ -97,7 +97,7 @@ class Relax(nn.Module):
     ) -> Estimate:
         """Return the estimate, as `Estimator` says."""
         refuse_instances(instances, "Relax")
-        source = require(family, Reparameterized, "Relax")
+        source = require(family, Reparameterized, "Relax")  # type: ignore[type-abstract]  # a protocol is asked for by design
         if not needs_gradient(theta):
             return without_gradient(f, theta, source, self.num_samples, generator)
         draw = coupled_draw(theta, source, self.num_samples, generator)

@@ -17,6 +17,7 @@ from imle_opt.families.protocols import (
     Reparameterized,
     Sampler,
 )
+from imle_opt.families.solution_pool import SolutionPool
 from imle_opt.families.spanning_tree import SpanningTree
 from imle_opt_solvers.errors import MissingCapabilityError
 from imle_opt_solvers.solver import Solver
@@ -44,6 +45,11 @@ METHODS: Mapping[str, type | tuple[type, ...]] = {
     "SPOPlus": MAPOracle,
     "StructuredHinge": MAPOracle,
     "DirectionalGradient": MAPOracle,
+    "NCE": SolutionPool,
+    "CMAP": SolutionPool,
+    "PointwiseRanking": SolutionPool,
+    "PairwiseRanking": SolutionPool,
+    "ListwiseRanking": SolutionPool,
     "pathwise": MAPOracle,
     "Reinforce": Sampler,
     "Rebar": Reparameterized,
