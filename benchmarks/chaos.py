@@ -36,7 +36,11 @@ class Killer:
         self._thread.start()
 
     def _work(self) -> None:
-        while not self._quiet.wait(self._draw.exponential(self._every)):
+        due = time.monotonic()
+        while True:
+            due += self._draw.exponential(self._every)
+            if self._quiet.wait(max(0.0, due - time.monotonic())):
+                return
             workers = pool_rows.worker_processes()
             if workers:
                 self.kills += 1

@@ -1,27 +1,31 @@
-"""What a pool gives, and what it costs: one process, threads, processes.
+"""What a pool gives, and what it costs: one process, threads, processes, and actors where Ray is asked for.
 
-    python benchmarks/pool.py [--repeats 9]
+    python benchmarks/pool.py [--repeats 9] [--ray] [--json pool.json]
 
 Throughput: 64 rows of a knapsack that takes HiGHS over a millisecond each. What two workers can give at most
 on this machine is measured in the same run: the same batch in two independent pools of one process each, at
-the same time. Overhead: a solver that does nothing, 2 rows and 320 rows of 144 costs. Variants take turns;
-medians of all repeats.
+the same time. Overhead: a solver that does nothing, on rows of 144 costs; what a pool takes longer than the
+solver alone, in pairs, as the median of all pairs, and as the tenth percentile, which a busy machine distorts
+less. Variants take turns; medians of all repeats.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
+import json
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
+from pathlib import Path
 
 import numpy as np
+import pool_rows
 from numpy.typing import NDArray
 
 from imle_opt_solvers import FunctionSolver, HighsSolver, Solution, Solver, SolverPool
 from imle_opt_solvers.linear_model import LinearModel, Selection
+from imle_opt_solvers.pool import Backend
 from imle_opt_solvers.solution import Sense
 
 ROWS = 64
@@ -49,8 +53,8 @@ def knapsack(items: int = 16, capacities: int = 2) -> HighsSolver:
     return HighsSolver(model)
 
 
-def medians(variants: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Return the median seconds of each variant, which take turns, after one round that is not counted."""
+def timed(variants: dict[str, Callable[[], object]], repeats: int) -> dict[str, NDArray[np.float64]]:
+    """Return the seconds of each variant, which take turns, after one round that is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for repeat in range(repeats + 1):
         for name, call in variants.items():
@@ -58,17 +62,17 @@ def medians(variants: dict[str, Callable[[], object]], repeats: int) -> dict[str
             call()
             if repeat:
                 seconds[name].append(time.perf_counter() - began)
-    return {name: statistics.median(each) for name, each in seconds.items()}
+    return {name: np.array(each) for name, each in seconds.items()}
 
 
-def throughput(repeats: int) -> None:
-    """Print what two workers give."""
+def throughput(repeats: int, backends: tuple[Backend, ...]) -> dict[str, float]:
+    """Print what two workers give; return rows per second."""
     solver = knapsack()
     costs = np.random.default_rng(1).uniform(20, 90, size=(ROWS, *solver.shape))
     expected = solver.solve(costs)
     pools = {
         f"{backend}, {workers} worker(s)": SolverPool(solver, workers, backend=backend, chunk=4)
-        for backend in ("thread", "process")
+        for backend in backends
         for workers in (1, 2)
     }
     rivals = [SolverPool(solver, 1, backend="process", chunk=4) for _ in range(2)]
@@ -86,57 +90,84 @@ def throughput(repeats: int) -> None:
         assert (answer.objectives == expected.objectives).all()
     calls: dict[str, Callable[[], object]] = {"no pool": partial(solver.solve, costs)}
     calls |= {name: partial(pool.solve, costs) for name, pool in pools.items()}
-    found = medians(calls | {"two independent processes": at_once}, repeats)
-    print(f"\n{ROWS} rows, {1e3 * found['no pool'] / ROWS:.2f} ms each\n")
+    found = timed(calls | {"two independent processes": at_once}, repeats)
+    middle = {name: float(np.median(each)) for name, each in found.items()}
+    print(f"\n{ROWS} rows, {1e3 * middle['no pool'] / ROWS:.2f} ms each\n")
     print("| | ms per batch | rows per second | against no pool |")
     print("|---|---:|---:|---:|")
-    for name, seconds in found.items():
-        print(f"| {name} | {1e3 * seconds:.1f} | {ROWS / seconds:.0f} | {found['no pool'] / seconds:.2f} |")
-    for backend in ("thread", "process"):
+    for name, seconds in middle.items():
+        print(f"| {name} | {1e3 * seconds:.1f} | {ROWS / seconds:.0f} | {middle['no pool'] / seconds:.2f} |")
+    for backend in backends:
         one, two = found[f"{backend}, 1 worker(s)"], found[f"{backend}, 2 worker(s)"]
         best = found["two independent processes"]
-        print(f"\n{backend}: 2 workers against 1: {one / two:.2f}; of independent ones: {best / two:.2f}")
+        print(
+            f"\n{backend}: 2 workers against 1: {np.median(one / two):.2f}; against two independent "
+            f"processes: {np.median(best / two):.2f} (medians of the ratios in each turn)"
+        )
     for pool in (*pools.values(), *rivals):
         pool.close()
+    return {name: ROWS / seconds for name, seconds in middle.items()}
 
 
-def overhead(repeats: int) -> None:
-    """Print what one call costs with a solver that does nothing."""
-    print("\n| solver that does nothing, rows of 144 costs | no pool, us | threads, us | processes, us |")
-    print("|---|---:|---:|---:|")
+def overhead(repeats: int, backends: tuple[Backend, ...]) -> dict[str, float]:
+    """Print what one call costs with a solver that does nothing; return microseconds per call and per row."""
     solver: Solver = FunctionSolver(np.zeros_like, 144, "min", batched=True)
-    pools = {backend: SolverPool(solver, 2, backend=backend, chunk=160) for backend in ("thread", "process")}
-    for rows in (2, 320, 3200):
-        costs = np.random.default_rng(2).normal(size=(rows, 144))
-        calls: dict[str, Callable[[], object]] = {"no pool": partial(solver.solve, costs)}
-        for name, pool in pools.items():
-            calls[name] = partial(pool.solve, costs)
-        found = medians(calls, 100 * repeats)
-        print(
-            f"| {rows} rows, chunks of 160 |", " | ".join(f"{1e6 * each:.0f}" for each in found.values()), "|"
-        )
-    for pool in pools.values():
-        pool.close()
+    found: dict[str, float] = {}
+    print(
+        "\n| overhead, us, median (tenth percentile) | 2 rows | 320 rows | 3200 rows | per row, 320 to 3200 |"
+    )
+    print("|---|---:|---:|---:|---:|")
+    for backend in backends:
+        cells, medians = [], []
+        for rows in (2, 320, 3200):
+            costs = np.random.default_rng(2).normal(size=(rows, 144))
+            with SolverPool(solver, 2, backend=backend, chunk=max(2, rows // 2)) as pool:
+                calls: dict[str, Callable[[], object]] = {"no pool": partial(solver.solve, costs)}
+                times = timed(calls | {"pool": partial(pool.solve, costs)}, 30 * repeats)
+            extra = 1e6 * (times["pool"] - times["no pool"])
+            medians.append(float(np.median(extra)))
+            cells.append(f"{medians[-1]:.0f} ({np.percentile(extra, 10):.0f})")
+            found[f"{backend}, {rows} rows"] = medians[-1]
+        per_row = (medians[2] - medians[1]) / (3200 - 320)
+        found[f"{backend}, per row"] = per_row
+        print(f"| {backend} |", " | ".join(cells), f"| {per_row:.2f} |")
+    return found
 
 
-def start() -> None:
-    """Print how long two worker processes take to their first answer."""
+def start(repeats: int) -> dict[str, float]:
+    """Print how long two worker processes take to their first answer, and their memory."""
     solver = knapsack()
     costs: NDArray[np.float64] = np.ones((2, *solver.shape))
-    began = time.perf_counter()
-    with SolverPool(solver, 2, backend="process", chunk=1) as pool:
-        pool.solve(costs)
-        print(f"\nfrom nothing to the first answer of 2 processes: {time.perf_counter() - began:.2f} s")
+    seconds: list[float] = []
+    memory: list[float] = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        with SolverPool(solver, 2, backend="process", chunk=1) as pool:
+            pool.solve(costs)
+            seconds.append(time.perf_counter() - began)
+            memory += map(pool_rows.resident_mib, pool_rows.worker_processes())
+    print(f"\nfrom nothing to the first answer of 2 processes: {np.median(seconds):.2f} s")
+    print(f"memory of a worker with HiGHS: {np.max(memory):.0f} MiB, shared libraries included")
+    return {"seconds": float(np.median(seconds)), "worker_mib": float(np.max(memory))}
 
 
 def main() -> None:
     """Run everything."""
     parser = argparse.ArgumentParser(description="What a pool gives, and what it costs.")
     parser.add_argument("--repeats", type=int, default=9)
-    repeats = parser.parse_args().repeats
-    start()
-    throughput(repeats)
-    overhead(repeats)
+    parser.add_argument(
+        "--ray", action="store_true", help="actors as well, on a cluster that Ray finds or starts"
+    )
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    backends: tuple[Backend, ...] = ("thread", "process", "ray") if arguments.ray else ("thread", "process")
+    result = {
+        "start": start(5),
+        "rows_per_second": throughput(arguments.repeats, backends),
+        "overhead_microseconds": overhead(arguments.repeats, backends),
+    }
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -468,11 +468,13 @@ def test_a_history_orders_by_what_is_known():
     keys = history.keys(batch)
     assert len(set(keys)) == 6
     assert history.longest_first(chunks, keys) == chunks
-    history.learn(keys, [ChunkTime(Chunk(0, 1), 1.0, 1.0), ChunkTime(Chunk(4, 6), 8.0, 8.0)])
-    # 1 s and the average of 3 s; twice the average; 4 s each
+    history.learn(keys, [ChunkTime(Chunk(0, 1), 1.0, 1.0), ChunkTime(Chunk(4, 6), 3.0, 3.0)])
+    # 1 s and the average of 4/3 s; twice the average; 3/2 s each
     assert [chunk.start for chunk in history.longest_first(chunks, keys)] == [4, 2, 0]
+    history.learn(keys, [ChunkTime(Chunk(0, 1), 2.0, 2.0)])
+    assert [chunk.start for chunk in history.longest_first(chunks, keys)] == [0, 2, 4]
     elsewhere = history.keys(batch[::-1].copy())
-    assert [chunk.start for chunk in history.longest_first(chunks, elsewhere)] == [0, 2, 4]
+    assert [chunk.start for chunk in history.longest_first(chunks, elsewhere)] == [4, 2, 0]
 
 
 def test_fast_batches_are_solved_where_they_are():
@@ -498,16 +500,22 @@ def test_inline_is_decided_by_what_was_measured():
     assert measured.overhead_seconds == pytest.approx(0.001)
     assert measured.favour_inline(1, 2)
     assert not measured.favour_inline(3, 2)
-    assert measured.inline_below(1) == np.inf
-    for workers in (2, 3, 8):
-        least = measured.inline_below(workers)
-        assert [measured.favour_inline(rows, workers) for rows in range(1, 9)] == [
-            rows < least for rows in range(1, 9)
-        ]
     for _ in range(200):
         if measured.favour_inline(1, 2):
             measured.solved_inline(1, 0.001)
     assert measured.row_seconds == pytest.approx(0.001)
+
+
+@pytest.mark.parametrize("overhead", [0.4, 1.5, 7.4])
+def test_what_is_told_about_inline_batches_is_what_is_done(overhead):
+    measured = PoolCosts()
+    for _ in range(3):
+        measured.sent(rows=10, parallel=2, solver_seconds=0.010, wall_seconds=0.005 + 0.001 * overhead)
+    assert measured.inline_below(1) == np.inf
+    for workers in (2, 3, 8, 9, 20):
+        least = measured.inline_below(workers)
+        done = [measured.favour_inline(rows, workers) for rows in range(1, 30)]
+        assert done == [rows < least for rows in range(1, 30)]
 
 
 def test_now_and_then_an_inline_batch_is_sent_to_measure_again():

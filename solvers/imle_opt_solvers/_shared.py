@@ -21,11 +21,13 @@ __all__ = ["RowViews", "SharedRows", "anonymous_file", "status_codes"]
 
 _STATUSES = tuple(Status)
 _CODES = {status: code for code, status in enumerate(_STATUSES)}
-_OPTIMAL = _CODES[Status.OPTIMAL]
+_OPTIMAL = bytes([_CODES[Status.OPTIMAL]])
 
 
 def status_codes(statuses: tuple[Status, ...]) -> NDArray[np.uint8]:
     """Return statuses as small integers."""
+    if statuses.count(Status.OPTIMAL) == len(statuses):  # ten times as fast as one by one
+        return np.full(len(statuses), _CODES[Status.OPTIMAL], dtype=np.uint8)
     return np.array([_CODES[status] for status in statuses], dtype=np.uint8)
 
 
@@ -78,10 +80,11 @@ class RowViews:
     def read(self, shape: tuple[int, ...]) -> Solution:
         """Return a copy of the whole batch."""
         rows = len(self.statuses)
-        if (self.statuses == _OPTIMAL).all():
+        codes = self.statuses.tobytes()
+        if codes.count(_OPTIMAL) == rows:
             statuses = (Status.OPTIMAL,) * rows
         else:
-            statuses = tuple(_STATUSES[code] for code in self.statuses)
+            statuses = tuple(_STATUSES[code] for code in codes)
         return Solution(
             self.decisions.reshape(rows, *shape).copy(),
             self.objectives.copy(),
@@ -103,6 +106,7 @@ class SharedRows:
     def __init__(self, descriptor: int, width: int) -> None:
         self.descriptor = descriptor
         self.width = width
+        self._room = 0
         self._memory: mmap.mmap | None = None
         self._last: RowViews | None = None
 
@@ -114,8 +118,9 @@ class SharedRows:
     def reserve(self, rows: int) -> RowViews:
         """Make room for a batch, and return it; earlier contents are lost."""
         size = self._size(rows)
-        if size > os.fstat(self.descriptor).st_size:
+        if size > self._room:
             os.ftruncate(self.descriptor, size)
+            self._room = size
         return self.views(rows)
 
     def views(self, rows: int) -> RowViews:
