@@ -38,6 +38,7 @@ SURFACE = {
     "CaVE",
     "CachedSolver",
     "Categorical",
+    "ConstrainedExponentialFamily",
     "CostDomain",
     "DeviceGridPath",
     "DeviceRanking",

@@ -110,6 +110,7 @@ _HOMES = {
     "imle_opt.regularized": ("BinaryEntropy", "HalfSquaredNorm", "NegativeEntropy"),
     "imle_opt.prefetch": ("PrefetchedTargets",),
     "imle_opt.profiling": ("StepProfile",),
+    "imle_opt.distribution": ("ConstrainedExponentialFamily",),
     "imle_opt.training": ("FitResult", "ValidationRegret", "fit", "predict_costs"),
     "imle_opt.estimator": ("PredictThenOptimize",),
 }

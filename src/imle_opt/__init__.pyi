@@ -10,6 +10,7 @@ from imle_opt import solvers as solvers
 from imle_opt import targets as targets
 from imle_opt import training as training
 from imle_opt.calibration import calibrate_temperature as calibrate_temperature
+from imle_opt.distribution import ConstrainedExponentialFamily as ConstrainedExponentialFamily
 from imle_opt.estimator import PredictThenOptimize as PredictThenOptimize
 from imle_opt.estimators import AR as AR
 from imle_opt.estimators import ARM as ARM
