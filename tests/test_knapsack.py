@@ -14,7 +14,10 @@ from imle_opt_solvers.kernels._packing_duals import packing_duals
 from imle_opt_solvers.kernels.knapsack import by_capacity, search
 from imle_opt_solvers.reference import knapsack_optimum
 
-MANY = 10**6
+
+def explored(profits, weights, capacities, nodes=10**6):
+    """Search every row, up to `nodes` nodes each."""
+    return search(profits, weights, capacities, np.full(len(profits), nodes))
 
 
 @st.composite
@@ -32,7 +35,7 @@ def knapsacks(draw, constraints=3):
 @given(problem=knapsacks())
 def test_the_search_finds_the_best_of_all_packings(problem):
     profits, weights, capacities = problem
-    decisions, proven = search(profits, weights, capacities, MANY)
+    decisions, proven = explored(profits, weights, capacities)
     assert proven.all()
     for row, decision in enumerate(decisions):
         points = packings(weights, capacities[row])
@@ -73,8 +76,8 @@ def test_an_interrupted_search_says_so_and_keeps_what_it_found():
     weights = rng.integers(20, 90, size=(3, 40)).astype(float)
     capacities = np.tile(weights.sum(axis=1) // 3, (5, 1))
     profits = rng.uniform(20, 90, (5, 40))
-    exact, proven = search(profits, weights, capacities, MANY)
-    short, unproven = search(profits, weights, capacities, 60)
+    exact, proven = explored(profits, weights, capacities)
+    short, unproven = explored(profits, weights, capacities, 60)
     assert proven.all()
     assert not unproven.any()
     assert (short @ weights.T <= capacities).all()
@@ -89,7 +92,7 @@ def test_rows_that_the_search_gives_up_are_solved_all_the_same(scale):
     weights = 2 * rng.integers(50, 500, size=40)
     capacity = 2 * int(weights.sum() // 4) + 1
     profits = np.stack([weights.astype(float), rng.uniform(1, 9, 40)])  # the second row is an easy neighbour
-    _, proven = search(profits, weights[None].astype(float), np.full((2, 1), float(capacity)), 200_000)
+    _, proven = explored(profits, weights[None].astype(float), np.full((2, 1), float(capacity)), 200_000)
     assert proven.tolist() == [False, True]
     solution = Knapsack(weights * scale, capacity * scale).solve(profits)  # by dynamic programming, by HiGHS
     expected = [knapsack_optimum(row, weights, capacity) for row in profits]
@@ -130,6 +133,18 @@ def test_the_incumbent_of_a_short_search_is_kept():
     assert solution.statuses == (Status.FEASIBLE,) * 2
     assert (solution.objectives > 0).all()
     assert (solution.decisions @ weights.T <= weights.sum(1) // 3).all()
+
+
+def test_a_row_does_not_depend_on_its_neighbours_capacities():
+    """The rows of one batch are searched for as long as each would be alone."""
+    rng = np.random.default_rng(5)
+    weights = 2 * rng.integers(1, 4, size=40)  # ties everywhere
+    costs, capacities = weights * np.ones((4, 1)), np.array([[21.0], [41.0], [61.0], [5000.0]])
+    solver = Knapsack(weights, 21)
+    together = solver.solve(costs, instances={"capacity": capacities}).decisions
+    for row in range(4):
+        alone = solver.solve(costs[row : row + 1], instances={"capacity": capacities[row : row + 1]})
+        np.testing.assert_array_equal(alone.decisions[0], together[row])
 
 
 def test_shapes_and_names():

@@ -159,7 +159,7 @@ def _explore(
 
 @compiled
 def search(
-    profits: FloatArray, weights: FloatArray, capacities: FloatArray, nodes: int
+    profits: FloatArray, weights: FloatArray, capacities: FloatArray, nodes: IntArray
 ) -> tuple[FloatArray, BoolArray]:
     """Solve any number of constraints by branch and bound.
 
@@ -167,7 +167,7 @@ def search(
         profits: (B, m).
         weights: (r, m), not negative.
         capacities: (B, r), not negative; what exceeds them by rounding must have been added.
-        nodes: visited per row at most.
+        nodes: (B,) visited in each row at most.
 
     Returns:
         (B, m), 0 or 1: the optimum or, where the search was cut short, the best found; and (B,) whether it
@@ -202,7 +202,7 @@ def search(
             efficiencies[place] = -gains[place] / load if load > 0 else -np.inf
         order = np.argsort(efficiencies, kind="mergesort")
         found = np.zeros(number)
-        proven[row] = _explore(gains[order], loads[:, order], capacities[row], multipliers, nodes, found)
+        proven[row] = _explore(gains[order], loads[:, order], capacities[row], multipliers, nodes[row], found)
         for place in range(number):
             decisions[row, items[order[place]]] = found[place]
     return decisions, proven

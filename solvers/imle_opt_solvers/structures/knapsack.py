@@ -28,6 +28,7 @@ _TOLERANCE = 1e-9
 """Relative to a constraint's side: 0.1 + 0.2 is to fit into 0.3."""
 _MOST_NODES = 200_000
 _NODES_PER_SECOND = 1e7
+_ROWS_AT_ONCE = 32
 _MOST_STATES = 50_000_000
 _STATES_PER_SECOND = 2e8
 _STATES_PER_NODE = 20
@@ -72,41 +73,51 @@ class Knapsacks:
 
     def solve(self, costs: FloatArray, bounds: RowBounds | None) -> Answer:
         """Search every row; one that is cut short is solved by capacity, where that is affordable."""
-        from imle_opt_solvers.kernels import knapsack as kernels
-
         profits = np.where(self.flipped, costs, -costs) if self.flipped.any() else -costs
         capacities = np.broadcast_to(self.capacities(bounds), (len(costs), len(self.weights)))
         usable = unchanged_rows(self.model, bounds, len(costs), sides=False)
         usable &= (capacities >= 0).all(axis=1)
-        states = self._states(capacities[usable])
 
         def solve(rows: IntArray | slice) -> tuple[FloatArray, BoolArray]:
-            some, room = profits[rows], capacities[rows].copy()
-            found, proven = kernels.search(some, self.weights, room, self._most_nodes(states))
-            left = ~proven
-            if states is not None and left.any():
-                whole = np.floor(room[left, 0]).astype(np.int64)
-                found[left] = kernels.by_capacity(some[left], self.weights[0].astype(np.int64), whole)
-                proven[left] = True
+            found, proven = self._solve(profits[rows], capacities[rows].copy())
             return (np.where(self.flipped, 1.0 - found, found) if self.flipped.any() else found), proven
 
         return solve_usable(usable, solve, self.model.num_columns)
 
-    def _states(self, capacities: FloatArray) -> int | None:
-        """Return how many states dynamic programming has, or None where it is no option."""
-        if len(self.weights) > 1 or not capacities.size or (self.weights != np.round(self.weights)).any():
-            return None
-        states = self.weights.shape[1] * (capacities.max() + 1)
+    def _solve(self, profits: FloatArray, capacities: FloatArray) -> tuple[FloatArray, BoolArray]:
+        """Solve the rows (R, columns) for capacities (R, r), in parts that leave Ctrl-C a gap."""
+        from imle_opt_solvers.kernels import knapsack as kernels
+
+        found, proven = np.empty(profits.shape), np.empty(len(profits), dtype=np.bool_)
+        states = self._states(capacities)
+        nodes = self._most_nodes(states)
+        for start in range(0, len(profits), _ROWS_AT_ONCE):
+            part = slice(start, start + _ROWS_AT_ONCE)
+            found[part], proven[part] = kernels.search(
+                profits[part], self.weights, capacities[part], nodes[part]
+            )
+        for row in np.flatnonzero(~proven & (states > 0)).tolist():
+            weights, whole = self.weights[0].astype(np.int64), np.floor(capacities[row]).astype(np.int64)
+            found[row] = kernels.by_capacity(profits[row : row + 1], weights, whole)[0]
+            proven[row] = True
+        return found, proven
+
+    def _states(self, capacities: FloatArray) -> IntArray:
+        """Return how many states dynamic programming has in each row (R,); 0 where it is no option."""
+        states = self.weights.shape[1] * (capacities[:, 0] + 1)
         affordable: float = _MOST_STATES
         if self.limits.seconds is not None:
             affordable = min(affordable, self.limits.seconds * _STATES_PER_SECOND)
-        return int(states) if states <= affordable else None
+        if len(self.weights) > 1 or (self.weights != np.round(self.weights)).any():
+            affordable = 0.0
+        return np.where(states <= affordable, states, 0.0).astype(np.int64)
 
-    def _most_nodes(self, states: int | None) -> int:
-        nodes = _MOST_NODES if states is None else max(1000, states // _STATES_PER_NODE)
-        if self.limits.seconds is not None:
-            nodes = min(nodes, int(self.limits.seconds * _NODES_PER_SECOND))
-        return min(nodes, _MOST_NODES)
+    def _most_nodes(self, states: IntArray) -> IntArray:
+        """Return how long to search in each row (R,): not much longer than dynamic programming takes."""
+        nodes = np.where(states > 0, np.clip(states // _STATES_PER_NODE, 1000, _MOST_NODES), _MOST_NODES)
+        if self.limits.seconds is None:
+            return nodes
+        return np.minimum(nodes, int(self.limits.seconds * _NODES_PER_SECOND))
 
 
 def recognise_knapsack(model: LinearModel, limits: Limits) -> Knapsacks | None:
