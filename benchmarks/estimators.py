@@ -165,7 +165,8 @@ def main() -> None:
     parts.append(
         f"**A step beside f, at S = 8 samples (or pairs), 64 rows, 40 bits, one core**\n\n{overhead_table()}"
     )
-    text = "\n\n".join(parts) + "\n"
+    heading = f"{arguments.replicates:,} replicates each, seed {arguments.seed}."
+    text = "\n\n".join([heading, *parts]) + "\n"
     print(text)
     if arguments.write:
         TABLES.write_text(text, encoding="utf-8")

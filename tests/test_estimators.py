@@ -383,6 +383,24 @@ def test_rebar_without_eta_and_relax_with_a_constant_are_reinforce(name):
         torch.testing.assert_close(gradients_of(estimator, f, theta, family), expected)
 
 
+def test_relax_subtracts_the_surrogate_at_the_second_draw():
+    """At the first draw it would be unbiased too, but another estimator."""
+    theta, weight = rows((1,)), 0.8
+    surrogate = Surrogate((1,))
+    surrogate.weights.data.fill_(weight)
+    found = gradients_of(Relax(surrogate), two_values, theta, Bernoulli())
+    source = generator(3)
+    leaf = theta[None].clone().requires_grad_()
+    zeta = Bernoulli().rsample(leaf, 1, source)[0]
+    z = Bernoulli().harden(zeta)
+    again = Bernoulli().rsample_given(leaf, z, source)
+    (moved,) = torch.autograd.grad(again.sum(), leaf)
+    slope = weight / torch.cosh(weight * zeta) ** 2 - weight / torch.cosh(weight * again) ** 2 * moved
+    learned = torch.tanh(weight * again) + 0.3
+    expected = (two_values(z)[..., None] - learned) * (z - torch.sigmoid(theta)) + slope
+    torch.testing.assert_close(found, expected[0].detach())
+
+
 @pytest.mark.parametrize("variables", [1, 3])
 def test_arsm_with_two_classes_is_arm(variables):
     """With phi = phi_1 - phi_2 and u = pi_1, sample by sample."""
