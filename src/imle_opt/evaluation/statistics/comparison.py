@@ -104,8 +104,8 @@ def compare(
         one, other = np.where(missing, np.nan, one), np.where(missing, np.nan, other)
         tables, per_instance = [differences], _mean_of_seeds(differences)
     else:
-        missing = np.isnan(one).all(axis=0) | np.isnan(other).all(axis=0)
-        one, other = np.where(missing, np.nan, one), np.where(missing, np.nan, other)
+        lacking = np.isnan(one).all(axis=0) | np.isnan(other).all(axis=0)
+        one, other = np.where(lacking, np.nan, one), np.where(lacking, np.nan, other)
         tables, per_instance = [one, -other], _mean_of_seeds(one) - _mean_of_seeds(other)
     difference = ratio_interval(
         tables, sizes, generator=generator, resamples=resamples, confidence=confidence
@@ -143,7 +143,8 @@ def with_holm(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
 
 def _mean_of_seeds(table: FloatArray) -> FloatArray:
     counts = np.count_nonzero(~np.isnan(table), axis=0)
-    return np.divide(np.nansum(table, axis=0), counts, out=np.full(counts.shape, np.nan), where=counts > 0)
+    sums = np.nansum(table, axis=0)
+    return np.asarray(np.divide(sums, counts, out=np.full(counts.shape, np.nan), where=counts > 0))
 
 
 def _ratio(table: FloatArray, sizes: FloatArray) -> float:

@@ -78,4 +78,5 @@ def _interaction(table: FloatArray) -> float:
     # The sum of squares of u_si - seed_sum_s / n - row_sum_i / S, multiplied out: the total is zero.
     squares = float(np.einsum("si,si->", table, table))
     squares -= float(seed_sums @ seed_sums) / rows + float(row_sums @ row_sums) / seeds
-    return float(max(squares, 0.0)) * seeds * rows / ((seeds - 1) * (rows - 1))
+    factor: float = seeds * rows / ((seeds - 1) * (rows - 1))
+    return factor * max(squares, 0.0)

@@ -1,10 +1,10 @@
 """Intervals of the median and of the interquartile mean, figures that a few dreadful rows do not move.
 
 Median: the values whose ranks a binomial variable with n trials and chance 1/2 leaves out on either side,
-which holds whatever the distribution is (Conover, "Practical Nonparametric Statistics", 1999, section 3.2).
-With several seeds ranks are no longer binomial: the interval of the share of values up to the median is taken,
-and its ends are turned into quantiles (Woodruff, "Confidence intervals for medians and other position measures",
-JASA 47, 1952).
+which holds whatever the distribution is (Conover, "Practical Nonparametric Statistics", 1999, section
+3.2). With several seeds ranks are no longer binomial: the interval of the share of values up to the
+median is taken, and its ends are turned into quantiles (Woodruff, "Confidence intervals for medians and
+other position measures", JASA 47, 1952).
 
 Interquartile mean: the mean of the middle half; its influences are those of the values clipped to the
 quartiles (Huber, "Robust Statistics", 1981, section 3.3; with Student's t it is the interval of Tukey and
