@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from imle_opt.data.digit_maps import DigitMaps, DigitMapSplits, digit_maps
+from imle_opt.data.neighbours import RobustLabels, knn_labels
 from imle_opt.data.spo import CostTable, KnapsackTable, knapsack_data, shortest_path_data
 
 __all__ = [
@@ -10,7 +11,9 @@ __all__ = [
     "DigitMapSplits",
     "DigitMaps",
     "KnapsackTable",
+    "RobustLabels",
     "digit_maps",
     "knapsack_data",
+    "knn_labels",
     "shortest_path_data",
 ]
