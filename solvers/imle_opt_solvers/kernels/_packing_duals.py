@@ -34,11 +34,18 @@ def _entering(gains: FloatArray, at_upper: BoolArray, basic: BoolArray, threshol
 @compiled
 def _pivot(tableau: FloatArray, gains: FloatArray, row: int, entering: int) -> None:
     """Make `entering` the basic variable of `row`."""
-    tableau[row] /= tableau[row, entering]
+    size = tableau.shape[1]
+    pivot = tableau[row, entering]
+    for column in range(size):
+        tableau[row, column] /= pivot
     for other in range(tableau.shape[0]):
-        if other != row and tableau[other, entering] != 0.0:
-            tableau[other] -= tableau[other, entering] * tableau[row]
-    gains -= gains[entering] * tableau[row]
+        factor = tableau[other, entering]
+        if other != row and factor != 0.0:
+            for column in range(size):
+                tableau[other, column] -= factor * tableau[row, column]
+    gain = gains[entering]
+    for column in range(size):
+        gains[column] -= gain * tableau[row, column]
 
 
 @compiled
@@ -54,19 +61,24 @@ def packing_duals(profits: FloatArray, weights: FloatArray, capacities: FloatArr
     if count == 1:
         return np.ones(1)
     tableau = np.zeros((count, size + count))
-    tableau[:, :size] = weights
     gains = np.zeros(size + count)  # of each variable's growth, the basic ones adapting
-    gains[:size] = profits
-    values = capacities.copy()  # of the basic variables
     upper = np.full(size + count, np.inf)
-    upper[:size] = 1.0
     at_upper = np.zeros(size + count, dtype=np.bool_)
     basic = np.zeros(size + count, dtype=np.bool_)
-    basis = np.arange(size, size + count)
+    basis = np.empty(count, dtype=np.int64)
+    values = np.empty(count)  # of the basic variables
+    threshold = 0.0
+    for item in range(size):
+        gains[item] = profits[item]
+        upper[item] = 1.0
+        threshold = max(threshold, _TOLERANCE * profits[item])
     for constraint in range(count):
+        for item in range(size):
+            tableau[constraint, item] = weights[constraint, item]
         tableau[constraint, size + constraint] = 1.0
+        values[constraint] = capacities[constraint]
+        basis[constraint] = size + constraint
         basic[size + constraint] = True
-    threshold = _TOLERANCE * profits.max() if size > 0 else 0.0
     for _ in range(10 * (size + count)):
         entering = _entering(gains, at_upper, basic, threshold)
         if entering < 0:
@@ -100,4 +112,7 @@ def packing_duals(profits: FloatArray, weights: FloatArray, capacities: FloatArr
         at_upper[entering] = False
         basis[leaving] = entering
         _pivot(tableau, gains, leaving, entering)
-    return np.maximum(-gains[size:], 0.0)
+    prices = np.empty(count)
+    for constraint in range(count):
+        prices[constraint] = max(-gains[size + constraint], 0.0)
+    return prices

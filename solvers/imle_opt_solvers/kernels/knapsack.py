@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imle_opt_solvers.kernels._compile import compiled
+from imle_opt_solvers.kernels._heap import pop, push
 from imle_opt_solvers.kernels._packing_duals import packing_duals
 
 __all__ = ["by_capacity", "search"]
@@ -105,8 +106,11 @@ def _explore(
     """
     count, size = weights.shape
     surrogate = np.zeros(size)
+    room = 0.0
     for constraint in range(count):
-        surrogate += multipliers[constraint] * weights[constraint]
+        room += multipliers[constraint] * capacities[constraint]
+        for item in range(size):
+            surrogate[item] += multipliers[constraint] * weights[constraint, item]
     gains = np.zeros(size + 1)
     loads = np.zeros(size + 1)
     for item in range(size):
@@ -116,8 +120,9 @@ def _explore(
     lefts = np.empty((size + 1, count))
     rooms = np.empty(size + 1)
     values = np.empty(size + 1)
-    lefts[0] = capacities
-    rooms[0] = (multipliers * capacities).sum()
+    for constraint in range(count):
+        lefts[0, constraint] = capacities[constraint]
+    rooms[0] = room
     values[0] = 0.0
     chosen = np.zeros(size, dtype=np.bool_)
     best = 0.0
@@ -180,7 +185,12 @@ def search(
     count = weights.shape[0]
     decisions = np.zeros(profits.shape)
     proven = np.zeros(rows, dtype=np.bool_)
-    worth = np.empty(size, dtype=np.int64)
+    items = np.empty(size, dtype=np.int64)
+    keys = np.empty(size)
+    order = np.empty(size, dtype=np.int64)
+    gains = np.empty(size)
+    loads = np.empty((count, size))
+    found = np.empty(size)
     for row in range(rows):
         number = 0
         for item in range(size):
@@ -188,21 +198,29 @@ def search(
             for constraint in range(count):
                 fits = fits and weights[constraint, item] <= capacities[row, constraint]
             if fits:
-                worth[number] = item
+                items[number] = item
+                gains[number] = profits[row, item]
+                for constraint in range(count):
+                    loads[constraint, number] = weights[constraint, item]
                 number += 1
-        items = worth[:number]
-        gains = profits[row][items]
-        loads = weights[:, items]
-        multipliers = packing_duals(gains, loads, capacities[row])
-        efficiencies = np.empty(number)
+        multipliers = packing_duals(gains[:number], loads[:, :number], capacities[row])
+        left = 0
         for place in range(number):
             load = 0.0
             for constraint in range(count):
                 load += multipliers[constraint] * loads[constraint, place]
-            efficiencies[place] = -gains[place] / load if load > 0 else -np.inf
-        order = np.argsort(efficiencies, kind="mergesort")
-        found = np.zeros(number)
-        proven[row] = _explore(gains[order], loads[:, order], capacities[row], multipliers, nodes[row], found)
+            left = push(keys, order, left, -gains[place] / load if load > 0 else -np.inf, items[place])
+        for place in range(number):  # the most efficient first
+            item = order[0]
+            left = pop(keys, order, left)
+            items[place] = item
+            gains[place] = profits[row, item]
+            for constraint in range(count):
+                loads[constraint, place] = weights[constraint, item]
+        found[:] = 0.0
+        proven[row] = _explore(
+            gains[:number], loads[:, :number], capacities[row], multipliers, nodes[row], found
+        )
         for place in range(number):
-            decisions[row, items[order[place]]] = found[place]
+            decisions[row, items[place]] = found[place]
     return decisions, proven
