@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -11,12 +12,14 @@ import sys
 import time
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
 
 from imle_opt.cli import main
 from imle_opt.evaluation import engine
+from imle_opt.evaluation import run as run_module
 from imle_opt_solvers import grid_path
 from imle_opt_solvers.regret import evaluate
 
@@ -299,3 +302,75 @@ def test_interrupting_leaves_no_process_behind_and_loses_little(folder):
         with pytest.raises(ProcessLookupError):
             os.kill(worker, 0)
     assert len(list(Path("kept").glob("block-*.npz"))) > 2
+
+
+def test_the_json_is_of_its_schema(folder, capsys):
+    schema = json.loads((Path(run_module.__file__).parent / "regret.schema.json").read_text(encoding="utf-8"))
+    validator = jsonschema.Draft202012Validator(schema)
+    validator.check_schema(schema)
+    Path("rough.py").write_text(GAPS, encoding="utf-8")
+    words = "--true true.csv --predicted good.csv --predicted net=poor.csv --predicted net=good.csv"
+    for more in (f"{MODEL} {words}", f"rough.py:model {words} --on-failure skip --no-worst-case"):
+        summary = run_json(capsys, more)
+        validator.validate(summary)
+        known = schema["properties"]
+        assert summary.keys() == known.keys()
+        for part in ("model", "oracle", "bootstrap", "seconds", "thresholds"):
+            assert summary[part].keys() == known[part]["properties"].keys()
+        for part in ("inputs", "methods", "comparisons", "failures"):
+            for each in summary[part]:
+                assert each.keys() == known[part]["items"]["properties"].keys()
+    del summary["methods"][0]["figures"]["mse"]
+    assert not validator.is_valid(summary)
+    hashes = {each["role"]: each["sha256"] for each in summary["inputs"]}
+    assert hashes["true"] == hashlib.sha256(Path("true.csv").read_bytes()).hexdigest()
+    assert list(hashes) == ["model", "true", "good", "net"]
+
+
+def test_the_verdict(folder, capsys):
+    rng = np.random.default_rng(0)
+    true = rng.uniform(1, 9, (200, 3))
+    for name, spread in (("near", 0.5), ("far", 4.0), ("same", 4.0)):
+        np.save(f"{name}.npy", true + rng.normal(size=true.shape) * spread)
+    np.save("t.npy", true)
+    names = " ".join(f"--predicted {name}={name}.npy" for name in ("near", "far", "same"))
+    words = f"{MODEL} --true t.npy {names} --no-worst-case"
+    summary = run_json(capsys, f"{words} --baseline far")
+    near, same = summary["comparisons"]
+    assert (near["first"], near["second"], same["first"]) == ("near", "far", "same")
+    found = figures(summary)
+    for name, comparison in (("near", near), ("same", same)):
+        expected = [found[each]["normalized_regret_ratio_of_sums"] for each in (name, "far")]
+        assert comparison["difference"]["estimate"] == pytest.approx(expected[0] - expected[1])
+        assert comparison["comparisons"] == 2
+    assert (near["shown"], same["shown"]) == (True, False)
+    assert summary["verdict"][0].startswith("near decides better than far")
+    assert summary["verdict"][1].startswith("No difference between same and far is shown")
+    for method in summary["methods"]:
+        for name, interval in method["intervals"].items():
+            assert interval["estimate"] == pytest.approx(method["figures"][name])
+            assert interval["low"] <= interval["estimate"] <= interval["high"]
+    again = run_json(capsys, f"{words} --baseline far")
+    assert again["comparisons"] == summary["comparisons"]
+    other = run_json(capsys, f"{words} --baseline far --seed 5")
+    assert other["comparisons"] != summary["comparisons"]
+    assert len(run_json(capsys, words)["comparisons"]) == 3
+    run(words)
+    assert summary["verdict"][0].split(":")[0] in capsys.readouterr().out
+
+
+def test_failing_where_another_is_better(folder, capsys):
+    rng = np.random.default_rng(0)
+    true = rng.uniform(1, 9, (200, 3))
+    for name, spread in (("new", 4.0), ("old", 0.5)):
+        np.save(f"{name}.npy", true + rng.normal(size=true.shape) * spread)
+    np.save("t.npy", true)
+    words = f"{MODEL} --true t.npy --predicted new=new.npy --predicted old=old.npy --no-worst-case"
+    summary = run_json(capsys, f"{words} --fail-if-worse-than constant")
+    assert summary["thresholds"] == {"fail_above": None, "fail_if_worse_than": "constant", "missed": []}
+    run(f"{words} --fail-if-worse-than new")
+    assert capsys.readouterr().err == ""
+    run(f"{words} --fail-if-worse-than old", code=1)
+    assert capsys.readouterr().err.startswith("missed: old decides better than new: normalised regret")
+    run(f"{words} --fail-if-worse-than other", code=2)
+    assert "--fail-if-worse-than other: there is no such method" in capsys.readouterr().err

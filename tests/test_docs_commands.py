@@ -52,4 +52,4 @@ def test_a_session_prints_what_is_shown(command, shown, capsys, folder):
 
 def test_sessions_are_found():
     assert len(SESSIONS) == 4
-    assert set(FILES) == {"knapsack.py", "predicted.csv", "true.csv", "rows.csv"}
+    assert set(FILES) == {"knapsack.py", "predicted.csv", "old.csv", "true.csv", "rows.csv"}

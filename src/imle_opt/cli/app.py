@@ -141,6 +141,15 @@ def regret(
             metavar="SHARE", help="Exit code 1 if the normalised regret (ratio of sums) is above; 0.03 is 3%."
         ),
     ] = None,
+    fail_if_worse_than: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Exit code 1 if a method is shown to decide worse than this one (paired bootstrap, 5%).",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="NUMBER", help="Of the bootstrap's random numbers.")] = 0,
+    resamples: Annotated[int, typer.Option(metavar="NUMBER", help="Of the bootstrap.")] = 2000,
 ) -> int:
     """Measure the regret of predicted costs: what decisions by them cost, under the true ones."""
 
@@ -164,7 +173,10 @@ def regret(
             resume=resume,
             json=json,
             csv=csv,
+            seed=seed,
+            resamples=resamples,
             fail_above=fail_above,
+            fail_if_worse_than=fail_if_worse_than,
         )
         return run_regret(options)
 

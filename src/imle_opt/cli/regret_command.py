@@ -18,9 +18,11 @@ from imle_opt.cli.regret_table import show_evaluation
 from imle_opt.evaluation.figures import figures
 from imle_opt.evaluation.inputs import SEED_COLUMN, MethodFiles
 from imle_opt.evaluation.json_report import as_json
+from imle_opt.evaluation.judgement import Sampling, compare_with, judge
 from imle_opt.evaluation.result import Evaluation, Role
 from imle_opt.evaluation.row_csv import write_rows
 from imle_opt.evaluation.run import CONSTANT, EvaluationRequest, evaluate_files
+from imle_opt.evaluation.statistics import verdict
 from imle_opt.evaluation.store import kept_rows
 from imle_opt.model_spec import load_solver, model_files
 from imle_opt.tables import open_table
@@ -53,7 +55,10 @@ class RegretOptions:
     resume: Path | None
     json: bool
     csv: Path | None
+    seed: int
+    resamples: int
     fail_above: float | None
+    fail_if_worse_than: str | None
 
 
 def run_regret(options: RegretOptions) -> ExitCode:
@@ -71,12 +76,19 @@ def run_regret(options: RegretOptions) -> ExitCode:
         return ExitCode.INTERRUPTED
     if options.csv is not None:
         write_rows(options.csv, evaluation)
-    missed = _missed(evaluation, options.fail_above)
+    sampling = Sampling(options.seed, options.resamples)
+    judgement = judge(evaluation, sampling)
+    missed = [*_above(evaluation, options.fail_above), *_worse(evaluation, options, sampling)]
     if options.json:
-        thresholds = {"fail_above": options.fail_above, "missed": missed}
-        print(json.dumps({**as_json(evaluation), "thresholds": thresholds}, indent=2, allow_nan=False))
+        thresholds = {
+            "fail_above": options.fail_above,
+            "fail_if_worse_than": options.fail_if_worse_than,
+            "missed": missed,
+        }
+        report = {**as_json(evaluation, judgement), "thresholds": thresholds}
+        print(json.dumps(report, indent=2, allow_nan=False))
     else:
-        show_evaluation(evaluation)
+        show_evaluation(evaluation, judgement)
     for message in missed:
         say("missed", message)
     return ExitCode.MISSED if missed else ExitCode.OK
@@ -120,7 +132,13 @@ def _check(options: RegretOptions, methods: Sequence[MethodFiles]) -> None:
         )
     if options.csv is not None and not options.csv.parent.is_dir():
         raise InvalidInputError(f"--csv {options.csv}: the folder {options.csv.parent} does not exist.")
-    _known_method("--baseline", options.baseline, methods)
+    for option, name in (
+        ("--baseline", options.baseline),
+        ("--fail-if-worse-than", options.fail_if_worse_than),
+    ):
+        _known_method(option, name, methods)
+    if options.resamples < 100 or options.seed < 0:
+        raise InvalidInputError("--resamples must be at least 100, and --seed at least 0.")
 
 
 def _known_method(option: str, name: str | None, methods: Sequence[MethodFiles]) -> None:
@@ -183,7 +201,7 @@ def _processors() -> int:
     return os.cpu_count() or 1
 
 
-def _missed(evaluation: Evaluation, threshold: float | None) -> list[str]:
+def _above(evaluation: Evaluation, threshold: float | None) -> list[str]:
     """Return a message for each method above the threshold; the baseline is not judged."""
     if threshold is None:
         return []
@@ -202,3 +220,11 @@ def _missed(evaluation: Evaluation, threshold: float | None) -> list[str]:
             f"{100 * threshold:.4g}%."
         )
     return messages
+
+
+def _worse(evaluation: Evaluation, options: RegretOptions, sampling: Sampling) -> list[str]:
+    """Return the verdict on each method that is shown to decide worse than the named one."""
+    if options.fail_if_worse_than is None:
+        return []
+    comparisons = compare_with(options.fail_if_worse_than, evaluation, sampling)
+    return [verdict(each) for each in comparisons if each.shown and each.difference.estimate > 0]

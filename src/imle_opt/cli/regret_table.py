@@ -8,8 +8,10 @@ import numpy as np
 
 from imle_opt.cli.show import show_table
 from imle_opt.evaluation.figures import figures
+from imle_opt.evaluation.judgement import INTERVALS, Judgement
 from imle_opt.evaluation.notes import notes
 from imle_opt.evaluation.result import Evaluation, status_counts
+from imle_opt.evaluation.statistics import Comparison, Interval
 
 __all__ = ["show_evaluation"]
 
@@ -42,6 +44,16 @@ _ROWS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("cost errors: rank correlation (Spearman)", "spearman", _number),
 )
 _TIES = ("normalized_worst_case", "mean_worst_case", "tied_share")
+_COMPARED = (
+    "normalised regret",
+    "difference",
+    "interval",
+    "p (bootstrap)",
+    "p (Wilcoxon)",
+    "p (sign)",
+    "effect",
+    "lower / equal / higher",
+)
 _PERFECT = {
     "optimal_share": 1.0,
     "exact_match_share": 1.0,
@@ -50,26 +62,55 @@ _PERFECT = {
 }
 
 
-def show_evaluation(evaluation: Evaluation) -> None:
-    """Print the figures of every method, those of the oracle beside them, the facts and the notes."""
+def show_evaluation(evaluation: Evaluation, judgement: Judgement) -> None:
+    """Print the figures of every method beside the oracle's, the comparisons, the facts and the notes."""
     every = {method.name: figures(method, evaluation) for method in evaluation.methods}
     header = ("", *every, "oracle")
     with_ties = {method.name for method in evaluation.methods if method.worst_case_regrets is not None}
-    rows = [
-        (
-            label,
-            *(
-                "-" if name.startswith(_TIES) and method not in with_ties else shown(getattr(each, name))
-                for method, each in every.items()
-            ),
-            _oracle(name, shown, evaluation),
-        )
-        for label, name, shown in _ROWS
-        if with_ties or not name.startswith(_TIES)
-    ]
+    rows: list[tuple[str, ...]] = []
+    for label, name, shown in _ROWS:
+        ties = name.startswith(_TIES)
+        if ties and not with_ties:
+            continue
+        cells = [
+            "-" if ties and method not in with_ties else shown(getattr(each, name))
+            for method, each in every.items()
+        ]
+        rows.append((label, *cells, _oracle(name, shown, evaluation)))
+        if name in INTERVALS:
+            bounds = [_bounds(judgement.intervals[method][name], shown) for method in every]
+            rows.append((f"  {100 * judgement.sampling.confidence:.3g}% interval", *bounds, ""))
     show_table(header, rows)
     print()
+    if judgement.comparisons:
+        show_table(_COMPARED, [_comparison(each) for each in judgement.comparisons])
+        print()
+        for sentence in judgement.verdicts:
+            print(sentence)
+        print()
     show_table(("", ""), _facts(evaluation), notes(evaluation))
+
+
+def _bounds(interval: Interval, shown: Callable[[float], str]) -> str:
+    return f"{shown(interval.low)} to {shown(interval.high)}" if interval.known else "unknown"
+
+
+def _comparison(comparison: Comparison) -> tuple[str, ...]:
+    difference, tests = comparison.difference, comparison.tests
+    return (
+        f"{comparison.first} - {comparison.second}",
+        _percent(difference.estimate),
+        _bounds(difference, _percent),
+        *map(_p_value, (comparison.p_value, comparison.signed_rank_p, comparison.sign_p)),
+        _number(round(tests.rank_biserial, 3)),
+        f"{tests.wins} / {tests.ties} / {tests.losses}",
+    )
+
+
+def _p_value(value: float) -> str:
+    if np.isnan(value):
+        return "unknown"
+    return "< 0.001" if value < 0.001 else f"{value:.2g}"
 
 
 def _oracle(name: str, shown: Callable[[float], str], evaluation: Evaluation) -> str:

@@ -11,17 +11,20 @@ from typing import Any
 import numpy as np
 
 from imle_opt.evaluation.figures import figures
+from imle_opt.evaluation.judgement import Judgement
 from imle_opt.evaluation.notes import notes
 from imle_opt.evaluation.result import Evaluation, MethodResult, RowFailure, status_counts
+from imle_opt.evaluation.statistics import Comparison
 from imle_opt_solvers.solution import FloatArray
 
-__all__ = ["SCHEMA", "as_json"]
+__all__ = ["SCHEMA", "as_json", "comparison_as_json"]
 
 SCHEMA = "imle-opt/regret/1"
 
 
-def as_json(evaluation: Evaluation) -> dict[str, Any]:
+def as_json(evaluation: Evaluation, judgement: Judgement) -> dict[str, Any]:
     """Return an evaluation ready for `json.dumps`: numbers that are undefined are None."""
+    sampling = judgement.sampling
     model, timings = evaluation.model, evaluation.timings
     return {
         "schema": SCHEMA,
@@ -49,7 +52,17 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
             "gaps": _gaps(evaluation.true_gaps, evaluation.largest_oracle_gap),
         },
         "baseline": evaluation.baseline,
-        "methods": [_method(method, evaluation) for method in evaluation.methods],
+        "methods": [
+            {**_method(method, evaluation), "intervals": _intervals(judgement, method.name)}
+            for method in evaluation.methods
+        ],
+        "comparisons": [comparison_as_json(each) for each in judgement.comparisons],
+        "verdict": list(judgement.verdicts),
+        "bootstrap": {
+            "seed": sampling.seed,
+            "resamples": sampling.resamples,
+            "confidence": sampling.confidence,
+        },
         "failures": [_failure(each) for each in evaluation.failures],
         "notes": list(notes(evaluation)),
         "solves": evaluation.solves,
@@ -61,6 +74,35 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
         },
         "workers": timings.workers,
     }
+
+
+def comparison_as_json(comparison: Comparison) -> dict[str, Any]:
+    """Return a comparison ready for `json.dumps`; p-values are adjusted by Holm."""
+    tests = comparison.tests
+    return {
+        "first": comparison.first,
+        "second": comparison.second,
+        "difference": comparison.difference.named(),
+        "shown": comparison.shown,
+        "p_bootstrap": _finite(comparison.p_value),
+        "p_signed_rank": _finite(comparison.signed_rank_p),
+        "p_sign": _finite(comparison.sign_p),
+        "rank_biserial": _finite(tests.rank_biserial),
+        "standardized": _finite(tests.standardized),
+        "wins": tests.wins,
+        "ties": tests.ties,
+        "losses": tests.losses,
+        "instances": comparison.instances,
+        "comparisons": comparison.comparisons,
+    }
+
+
+def _intervals(judgement: Judgement, name: str) -> dict[str, Any]:
+    return {figure: interval.named() for figure, interval in judgement.intervals[name].items()}
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
 
 
 def _method(method: MethodResult, evaluation: Evaluation) -> dict[str, Any]:

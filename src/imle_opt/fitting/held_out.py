@@ -12,6 +12,7 @@ import numpy as np
 from imle_opt.evaluation.figures import figures
 from imle_opt.evaluation.inputs import MethodFiles
 from imle_opt.evaluation.json_report import as_json
+from imle_opt.evaluation.judgement import Sampling, judge
 from imle_opt.evaluation.result import Evaluation
 from imle_opt.evaluation.run import EvaluationRequest, evaluate_files
 from imle_opt.fitting.train import Problem
@@ -96,7 +97,7 @@ class Report:
     def as_json(self) -> dict[str, Any]:
         """Return everything, ready for `json.dumps`."""
         if isinstance(self.found, Evaluation):
-            return {"evaluation": as_json(self.found)}
+            return {"evaluation": as_json(self.found, judge(self.found, Sampling()))}
         return {
             "overlap": [
                 {"name": name, "difference": each.difference, "exact_match_share": each.exact_match_share}
