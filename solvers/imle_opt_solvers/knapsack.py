@@ -39,9 +39,10 @@ class Knapsack(Solver):
             negative ones.
         shape: the shape of one row of costs; None for `(m,)`.
         names: one per item.
-        engine: `"auto"` runs a compiled branch and bound on the whole batch (one to four constraints); a row
-            that needs more than 200,000 nodes is solved by dynamic programming, if it has one constraint of
-            whole numbers and 50 million states at most, or by HiGHS. `"highs"` always takes HiGHS.
+        engine: `"auto"` runs a compiled branch and bound on the whole batch (one to four constraints). A row
+            that needs more than 200,000 nodes goes to dynamic programming where it has one constraint of
+            whole numbers and 50 million states at most (after fewer nodes, where it has few states), else to
+            HiGHS. `"highs"` always takes HiGHS.
         limits: per row. `seconds` bounds the search, and HiGHS after it, each.
         on_failure: see `Solver`.
 
