@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import signal
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import linear_models as models
-from imle_opt_solvers.engines import highs
+from imle_opt_solvers.engines import highs, walker
 from imle_opt_solvers.engines.highs import HighsSolver
 from imle_opt_solvers.engines.highs_object import HighsObject
+from imle_opt_solvers.engines.pace import Pace
 from imle_opt_solvers.engines.walker import Walker
 from imle_opt_solvers.reference import enumerate_linear_model
 from imle_opt_solvers.solution import Limits, Status
@@ -159,12 +161,102 @@ def test_mixed_models_with_fixed_costs_in_a_batch():
 def test_a_walk_that_is_slower_than_solves_is_given_up(monkeypatch):
     monkeypatch.setattr(highs.Walker, "walk", _refuse)
     solver = HighsSolver(models.assignment())
-    engine = solver._engines.get(lambda: highs._Engine(solver.model, solver.limits))
+    pace = solver._engines.get(lambda: highs._Engine(solver.model, solver.limits))._paces[True]
     for _ in range(3):
-        engine._pace.note_walk(1.0, 1)
-        engine._pace.note_solve(1e-4)
+        pace.note_walk(1.0, 1, settled=1)
+        pace.note_solve(1e-4)
     assert solver.solve(np.random.default_rng(0).normal(size=(64, 3, 3))).decisions.shape == (64, 3, 3)
 
 
 def _refuse(self, costs):
     raise AssertionError("walked")
+
+
+@pytest.mark.parametrize(("settled", "rows"), [(0, 0), (2, 0), (8, 512), (10, 512)])
+def test_a_walk_pays_for_the_rows_that_it_settles_only(settled, rows):
+    pace = Pace(3)
+    pace.begin(32)
+    for _ in range(3):
+        pace.note_walk(seconds=5.0, rows=10, settled=settled)
+        pace.note_solve(1.0)
+    assert pace.rows_to_walk(10_000) == rows
+
+
+def test_a_batch_is_walked_a_little_first_and_what_did_not_pay_is_tried_again():
+    pace = Pace(3)
+    pace.begin(1_000_000)
+    wasted = 0
+    for _ in range(100):
+        rows = pace.rows_to_walk(1_000_000)
+        if rows:
+            pace.note_walk(1.0, rows, settled=0)
+            wasted += rows
+        for _ in range(pace.solves_wanted()):
+            pace.note_solve(1e-3)
+    assert 3 * 32 < wasted <= 3 * 32 + 100 * 512 / 100
+
+
+def test_fractional_vertices_stop_the_walks():
+    pairs = [[1, 1, 0], [0, 1, 1], [1, 0, 1]]  # each pair up to 1.5
+    model = models.linear_model("max", pairs, [-np.inf] * 3, [1.5] * 3, 0, 1, False, predicted=range(3))
+    solver = HighsSolver(model)
+    costs = np.random.default_rng(0).uniform(1, 2, size=(256, 3))
+    found = solver.solve(costs).decisions
+    assert (found != np.round(found)).any(axis=1).all()
+    walker = solver._engines.get(_no_engine)._walker
+    walks = []
+    walker.walk = lambda *given: walks.append(given)  # would break the unpacking of what it found
+    np.testing.assert_array_equal(solver.solve(costs).decisions, found)
+    assert not walks
+
+
+def _no_engine():
+    raise AssertionError("no engine yet")
+
+
+@pytest.mark.parametrize("work", [1, 500])
+def test_a_walk_in_small_steps_ends_where_a_walk_at_once_does(monkeypatch, work):
+    model, costs = models.assignment(), batch(2, size=9)
+    at_once = walked(model, costs)
+    monkeypatch.setattr(walker, "_WORK", work)
+    in_steps = walked(model, costs)
+    assert in_steps.certain.all()
+    np.testing.assert_array_equal(in_steps.points, at_once.points)
+    np.testing.assert_array_equal(in_steps.exact, at_once.exact)
+
+
+@pytest.mark.parametrize("integer", [False, True])
+def test_a_row_that_takes_too_long_ends_the_walk_of_that_row_alone(monkeypatch, integer):
+    model = random_model(1, integer=True) if integer else models.assignment().relaxed()
+    costs = batch(2, size=model.num_columns)
+    expected = HighsSolver(model).solve(costs.reshape(-1, *model.predicted.shape))
+    monkeypatch.setattr(walker, "_WORK", 1)
+    walk = walker.Walker.walk
+    monkeypatch.setattr(
+        walker.Walker, "walk", lambda self, rows, seconds=1e3: walk(self, rows, seconds / 1e12)
+    )
+    solver = HighsSolver(model, limits=Limits(seconds=1000), on_failure="nan")
+    found = solver.solve(costs.reshape(-1, *model.predicted.shape))
+    done = np.array([status is Status.OPTIMAL for status in found.statuses])
+    np.testing.assert_array_equal(found.decisions[done], expected.decisions[done])
+    assert done.all() if integer else set(found.statuses) == {Status.OPTIMAL, Status.LIMIT}
+
+
+def test_an_interrupt_between_two_steps_leaves_the_solver_usable(monkeypatch):
+    monkeypatch.setattr(walker, "_WORK", 1)
+    costs = batch(2, rows=64, size=9).reshape(-1, 3, 3)
+    solver = HighsSolver(models.assignment())
+    expected = solver.solve(costs).decisions
+    kernel = solver._engines.get(_no_engine)._walker._kernel
+    walk, steps = kernel.walk, itertools.count()
+
+    def interrupted(*given):
+        walk(*given)
+        if next(steps) == 20:
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kernel, "walk", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            solver.solve(costs)
+    np.testing.assert_array_equal(solver.solve(costs).decisions, expected)

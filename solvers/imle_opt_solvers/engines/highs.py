@@ -16,10 +16,11 @@ from dataclasses import replace
 from typing import final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from imle_opt_solvers._per_thread import PerThread
 from imle_opt_solvers.engines.highs_object import HighsObject
-from imle_opt_solvers.engines.pace import Pace
+from imle_opt_solvers.engines.pace import LARGEST_BLOCK, Pace
 from imle_opt_solvers.engines.start_choice import StartChoice
 from imle_opt_solvers.engines.walker import LARGEST_WALK, Walked, Walker
 from imle_opt_solvers.instances import Instances
@@ -37,6 +38,8 @@ _CLEARLY_FRACTIONAL = 1e-5
 _WHOLE = 1e-9
 _RELAXATION_MISSES = 50
 """After so many fractional relaxations in a row, a warm solver goes straight to branch and bound."""
+_COLD_SOLVES_TIMED, _WARM_SOLVES_TIMED = 3, 12
+"""Before a walk is judged; the first warm ones try both starts."""
 
 
 @final
@@ -69,22 +72,19 @@ class HighsSolver(Solver):
         self._engines: PerThread[_Engine] = PerThread()
 
     def solve_rows(self, costs: FloatArray, instances: Instances | None, deterministic: bool) -> Solution:
-        """Solve row by row on this thread's HiGHS objects."""
+        """Solve on this thread's HiGHS objects, row by row where no walk pays."""
         engine = self._engines.get(lambda: _Engine(self.model, self.limits))
         bounds = None if instances is None else expand_linear_instances(self.model, instances, len(costs))
         flat = costs.reshape(len(costs), -1)
-        walked = engine.walk(-self.sense.sign * self._totals(flat)) if bounds is None else None
-        answers: list[RowAnswer] = []
+        minimised = -self.sense.sign * self._totals(flat)
         try:
-            for row in range(len(flat)):
-                total = self.model.total_costs(flat[row])
-                if bounds is not None:
-                    engine.set_bounds(bounds, row)
-                minimised = -self.sense.sign * total
-                if walked is None:
-                    answers.append(engine.solve(minimised, deterministic))
-                else:
-                    answers.append(engine.finish(walked, row, minimised, deterministic))
+            if bounds is None:
+                answers = engine.solve_batch(minimised, deterministic)
+            else:
+                answers = [
+                    engine.solve_within(bounds, row, each, deterministic)
+                    for row, each in enumerate(minimised)
+                ]
         finally:  # also after Ctrl-C: the engine outlives this call
             if bounds is not None:
                 engine.reset_bounds()
@@ -109,49 +109,78 @@ class _Engine:
         self.relaxation = HighsObject(model.relaxed() if model.is_mixed_integer else model, limits)
         self.branch_and_bound = HighsObject(model, limits) if model.is_mixed_integer else None
         self.misses = 0
+        self._seconds = limits.seconds
         self._bounds = _bounds_of(model)
-        self._pace = Pace()
+        self._paces = {True: Pace(_COLD_SOLVES_TIMED), False: Pace(_WARM_SOLVES_TIMED)}
         self._start_choice = StartChoice()
         self._walker: Walker | None = None
 
-    def walk(self, costs: FloatArray) -> Walked | None:
-        """Solve the relaxations for `costs` (B, columns), minimised, where a walk pays; else return None."""
-        if not (0 < self.model.num_rows <= LARGEST_WALK and self._pace.worth_a_walk(len(costs))):
-            return None
+    def solve_batch(self, costs: FloatArray, deterministic: bool) -> list[RowAnswer]:
+        """Minimise each row of `costs` (B, columns), by walks where they pay."""
+        pace = self._paces[deterministic]
+        pace.begin(len(costs))
+        answers: list[RowAnswer] = []
+        while len(answers) < len(costs):
+            left = costs[len(answers) :]
+            size = pace.rows_to_walk(len(left)) if 0 < self.model.num_rows <= LARGEST_WALK else 0
+            if size and self._start_walker(pace):
+                answers += self._walk(left[:size], pace, deterministic)
+            else:
+                answers += [self.solve(row, deterministic) for row in left[:LARGEST_BLOCK]]
+        return answers
+
+    def solve_within(self, bounds: RowBounds, row: int, costs: FloatArray, deterministic: bool) -> RowAnswer:
+        """Minimise `costs` (columns,) over the sides and bounds of one row, which are left in place."""
+        self._take_bounds(bounds, row)
+        return self.solve(costs, deterministic)
+
+    def _start_walker(self, pace: Pace) -> bool:
         if self._walker is None:
             start = self.relaxation.feasible_basis()
             if start is None:
-                self._pace.give_up()
-                return None
+                pace.give_up()
+                return False
             self._walker = Walker(self.model, start)
+        return True
+
+    def _walk(self, costs: FloatArray, pace: Pace, deterministic: bool) -> list[RowAnswer]:
+        """Solve the relaxations for `costs` (B, columns) by a walk, and what it leaves open by HiGHS."""
+        assert self._walker is not None
         began = time.perf_counter()
-        walked = self._walker.walk(costs)
-        self._pace.note_walk(time.perf_counter() - began, len(costs))
-        for row in costs[: self._pace.solves_wanted()]:  # a walk that leaves nothing open has no rival's time
-            self._relax(row, deterministic=True)
-        return walked
+        walked = self._walker.walk(costs, self._seconds)
+        settled = self._settled(walked, deterministic)
+        pace.note_walk(time.perf_counter() - began, len(costs), int(settled.sum()))
+        for row in costs[: pace.solves_wanted()]:
+            self._relax(row, deterministic)
+        return [
+            self._finish(walked, row, each) if settled[row] else self.solve(each, deterministic)
+            for row, each in enumerate(costs)
+        ]
+
+    def _finish(self, walked: Walked, row: int, costs: FloatArray) -> RowAnswer:
+        """Return the answer of a row whose relaxation is settled, minimising `costs` (columns,)."""
+        if self.branch_and_bound is not None and not walked.exact[row]:
+            return self._branch(costs)
+        if walked.late[row]:
+            return RowAnswer(Status.LIMIT)
+        return RowAnswer(Status.OPTIMAL, walked.points[row], 0.0)
+
+    def _settled(self, walked: Walked, deterministic: bool) -> NDArray[np.bool_]:
+        """Return which rows need no relaxation by HiGHS."""
+        proven = walked.optimal & walked.certain if deterministic else walked.optimal
+        if self.branch_and_bound is not None:
+            whole = walked.exact | self._fractional(walked.points)
+        else:  # the last bits of other points depend on the way that led there
+            whole = walked.exact | (not deterministic)
+        return (proven & whole) | walked.late
 
     def _relax(self, costs: FloatArray, deterministic: bool) -> RowAnswer:
         began = time.perf_counter()
         answer = self.relaxation.run(costs, fresh=deterministic or self._start_choice.fresh())
-        self._pace.note_solve(time.perf_counter() - began)
+        self._paces[deterministic].note_solve(time.perf_counter() - began)
         if not deterministic:
             self._start_choice.note(self.relaxation.iterations)
         return answer
-
-    def finish(self, walked: Walked, row: int, costs: FloatArray, deterministic: bool) -> RowAnswer:
-        """Take what the walk proved of a row; minimise `costs` (columns,) where that is not enough."""
-        if not walked.optimal[row] or (deterministic and not walked.certain[row]):
-            return self.solve(costs, deterministic)
-        if walked.exact[row]:
-            return RowAnswer(Status.OPTIMAL, walked.points[row], 0.0)
-        if self.branch_and_bound is None:
-            if deterministic:  # the last bits depend on the way that led here
-                return self.solve(costs, deterministic)
-            return RowAnswer(Status.OPTIMAL, walked.points[row], 0.0)
-        if self._fractional(walked.points[row]):
-            return self._branch(costs)
-        return self.solve(costs, deterministic)
 
     def solve(self, costs: FloatArray, deterministic: bool) -> RowAnswer:
         """Minimise `costs` (columns,)."""
@@ -176,7 +205,7 @@ class _Engine:
             return result
         return RowAnswer(result.status, self._rounded(result.values), result.gap)
 
-    def set_bounds(self, bounds: RowBounds, row: int) -> None:
+    def _take_bounds(self, bounds: RowBounds, row: int) -> None:
         """Give every object the sides and bounds of one row."""
         model = self.model
         self._set_bounds(
@@ -205,9 +234,10 @@ class _Engine:
     def _rounded(self, values: FloatArray) -> FloatArray:
         return exact_integers(values, self.model.integrality)
 
-    def _fractional(self, values: FloatArray) -> bool:
-        rounded = self._rounded(values)
-        return bool(np.abs(rounded - values).max(initial=0.0) > _CLEARLY_FRACTIONAL)
+    def _fractional(self, points: FloatArray) -> NDArray[np.bool_]:
+        """Return which of the points (B, columns) miss whole numbers by far."""
+        missing = np.abs(np.round(points) - points)[:, self.model.integrality]
+        return np.asarray(missing.max(axis=1, initial=0.0) > _CLEARLY_FRACTIONAL)
 
     def _whole(self, values: FloatArray) -> FloatArray:
         """Return the whole numbers that the values stand for, as a walk gives them, or else the values."""

@@ -1,6 +1,7 @@
 """Whether a walk through a batch is faster than one solve after the other, as measured.
 
-Only time depends on it: what a walk proves is what a solve returns.
+Where a walk takes w seconds a row and settles a share p of them, and a solve takes s, walking pays where
+w + (1 - p) s < s. Only time depends on it: what a walk proves is what a solve returns.
 """
 
 from __future__ import annotations
@@ -9,46 +10,71 @@ from typing import final
 
 import numpy as np
 
-__all__ = ["Pace"]
+__all__ = ["LARGEST_BLOCK", "Pace"]
 
-_ROWS_BEFORE_WALKS = 32
-"""Compiled code is worth its start only where there are rows enough."""
+LARGEST_BLOCK = 512
+"""Rows to walk at a time, which are put in order by their distances."""
+_PROBE = 32
+"""Rows to walk before anything is known. Compiled code is worth its start only where there are so many."""
 _WALKS_BEFORE_VERDICT = 3
-"""The first walk compiles, or loads what was compiled."""
-_REMEMBERED = 16
+_PERIOD = 4096
+"""After so many rows the way not taken is tried again: costs change while a network learns."""
+_REMEMBERED = 5
 
 
 @final
 class Pace:
-    """Seconds a row of the last solves and walks."""
+    """Seconds a row of the last solves and walks.
 
-    def __init__(self) -> None:
+    Args:
+        solves_before_verdict: how many solves are timed first.
+    """
+
+    def __init__(self, solves_before_verdict: int) -> None:
+        self._solves_before_verdict = solves_before_verdict
         self._rows = 0
+        self._rows_since_trial = 0
         self._given_up = False
         self._solves: list[float] = []
         self._walks: list[float] = []
+        self._shares: list[float] = []
 
-    def worth_a_walk(self, rows: int) -> bool:
-        """Count the rows of a batch, and tell whether to walk through it."""
+    def begin(self, rows: int) -> None:
+        """Count the rows of a batch."""
         self._rows += rows
-        if self._given_up or self._rows < _ROWS_BEFORE_WALKS:
-            return False
-        if len(self._walks) < _WALKS_BEFORE_VERDICT or len(self._solves) < _WALKS_BEFORE_VERDICT:
-            return True
-        return bool(np.min(self._walks[1:]) <= np.median(self._solves))
+
+    def rows_to_walk(self, rows: int) -> int:
+        """Return how many of the next rows to walk through; 0 for none of the next `LARGEST_BLOCK`."""
+        if self._given_up or self._rows < _PROBE:
+            return 0
+        if len(self._walks) < _WALKS_BEFORE_VERDICT or len(self._solves) < self._solves_before_verdict:
+            return min(rows, _PROBE)
+        block = min(rows, LARGEST_BLOCK)
+        self._rows_since_trial += block
+        if np.median(self._walks) <= np.mean(self._shares) * np.median(self._solves):
+            return block
+        return min(rows, _PROBE) if self._starts_trial() else 0
 
     def solves_wanted(self) -> int:
-        """How many solves are still to be timed."""
-        return max(0, _WALKS_BEFORE_VERDICT - len(self._solves))
+        """Return how many solves are to be timed: a walk that leaves no row open has no rival's time."""
+        missing = self._solves_before_verdict - len(self._solves)
+        return max(missing, int(self._starts_trial()))
 
     def give_up(self) -> None:
         """Never walk: there is no basis to start from."""
         self._given_up = True
 
-    def note_walk(self, seconds: float, rows: int) -> None:
-        """Remember a walk through a batch."""
-        self._walks = [*self._walks[-_REMEMBERED:], seconds / rows]
+    def note_walk(self, seconds: float, rows: int, settled: int) -> None:
+        """Remember a walk through some rows, `settled` of which need no solve after it."""
+        self._walks = [*self._walks[1 - _REMEMBERED :], seconds / rows]
+        self._shares = [*self._shares[1 - _REMEMBERED :], settled / rows]
 
     def note_solve(self, seconds: float) -> None:
         """Remember a solve of one relaxation."""
-        self._solves = [*self._solves[-_REMEMBERED:], seconds]
+        self._solves = [*self._solves[1 - _REMEMBERED :], seconds]
+
+    def _starts_trial(self) -> bool:
+        if self._rows_since_trial < _PERIOD:
+            return False
+        self._rows_since_trial = 0
+        return True

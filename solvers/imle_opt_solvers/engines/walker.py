@@ -6,8 +6,9 @@ unique and its point exact: then no solver on no path can return another one.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
-from typing import final
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ from imle_opt_solvers.linear_model import INFINITE, LinearModel
 from imle_opt_solvers.row_answer import scaled_rows
 from imle_opt_solvers.solution import FloatArray
 
+if TYPE_CHECKING:
+    from imle_opt_solvers.kernels.simplex import Basis
+
 __all__ = ["LARGEST_WALK", "StartBasis", "Walked", "Walker"]
 
 LARGEST_WALK = 256
@@ -23,7 +27,8 @@ LARGEST_WALK = 256
 _SCALE_EXPONENT = 0
 _SKETCH = 8
 """Distances of rows are measured in so many random directions (Johnson and Lindenstrauss, 1984)."""
-_BLOCK = 512
+_WORK = 2e7
+"""Multiplications in one compiled call, some hundredths of a second: interrupts and limits wait so long."""
 
 
 @final
@@ -68,12 +73,14 @@ class Walked:
         optimal: (B,) proven optimal for the relaxation.
         certain: (B,) the only optimum.
         exact: (B,) whole numbers that meet the constraints to the last bit.
+        late: (B,) given up because they took too long.
     """
 
     points: FloatArray
     optimal: NDArray[np.bool_]
     certain: NDArray[np.bool_]
     exact: NDArray[np.bool_]
+    late: NDArray[np.bool_]
 
 
 @final
@@ -105,25 +112,57 @@ class Walker:
         self._start = self._basis(start)
         self._current = self._basis(start)
         self._most_pivots = 4 * (rows + 10)
+        pivot = rows * rows * (1 + rows / 50) + len(model.row_values) + columns
+        self._budget = max(1, int(_WORK / pivot))
         self._sketch = np.random.default_rng(0).normal(size=(columns, _SKETCH))
+        self.walk(np.zeros((0, columns)))  # compiles, or loads what was compiled
 
-    def walk(self, costs: FloatArray) -> Walked:
-        """Minimise each row of `costs` (B, n), each from the optimum of the nearest one not yet solved."""
+    def walk(self, costs: FloatArray, seconds: float | None = None) -> Walked:
+        """Minimise each row of `costs` (B, n), each from the optimum of the nearest one not yet solved.
+
+        Args:
+            costs: (B, n), a batch so small that B^2 distances cost little.
+            seconds: wall clock after which a row is given up.
+        """
         kernel, costs = self._kernel, scaled_rows(costs, _SCALE_EXPONENT)
-        order = self._chain(costs @ self._sketch, _BLOCK)
-        walked_points, walked_verdicts = kernel.walk(
-            costs[order], self._polytope, self._current, self._start, self._most_pivots
-        )
-        points, verdicts = np.empty_like(walked_points), np.empty_like(walked_verdicts)
-        points[order], verdicts[order] = walked_points, walked_verdicts
+        order = self._chain(costs @ self._sketch, max(1, len(costs)))
+        ordered = costs[order]
+        points, verdicts = np.zeros(ordered.shape), np.zeros(len(order), dtype=np.int64)
+        late = np.zeros(len(order), dtype=bool)
+        progress = np.zeros(2, dtype=np.int64)
+        row, began = 0, time.perf_counter()
+        while True:
+            kernel.walk(
+                ordered,
+                self._polytope,
+                self._current,
+                self._start,
+                self._most_pivots,
+                self._budget,
+                progress,
+                points,
+                verdicts,
+            )
+            if progress[0] == len(order):
+                break
+            if progress[0] > row:
+                row, began = int(progress[0]), time.perf_counter()
+            elif seconds is not None and time.perf_counter() - began > seconds:
+                late[row] = True
+                self._current.pivots[0] = -1
+                progress[:] = row + 1, 0
+                row, began = row + 1, time.perf_counter()
+        back = np.argsort(order)
+        points, verdicts = points[back], verdicts[back]
         return Walked(
             points,
             (verdicts & kernel.OPTIMAL) > 0,
             (verdicts & kernel.UNIQUE) > 0,
             (verdicts & kernel.EXACT) > 0,
+            late[back],
         )
 
-    def _basis(self, start: StartBasis) -> object:
+    def _basis(self, start: StartBasis) -> Basis:
         rows = len(start.basics)
         return self._kernel.Basis(
             start.basics.copy(),

@@ -276,17 +276,6 @@ def _dual_verdict(
 
 
 @compiled
-def _is_feasible(polytope: Polytope, basis: Basis) -> bool:
-    for place in range(basis.basics.size):
-        column = basis.basics[place]
-        value = basis.values[column]
-        slack = _FEASIBLE * max(1.0, abs(value))
-        if not (polytope.lower[column] - slack <= value <= polytope.upper[column] + slack):
-            return False
-    return True
-
-
-@compiled
 def _round_exactly(polytope: Polytope, basis: Basis, point: FloatArray, activities: FloatArray) -> bool:
     """Write the point with whole numbers; tell whether it is the vertex itself, to the last bit."""
     columns = polytope.starts.size - 1
@@ -330,19 +319,22 @@ def _write_point(polytope: Polytope, basis: Basis, point: FloatArray, activities
 
 @compiled
 def _walk_row(
-    polytope: Polytope, basis: Basis, costs: FloatArray, most_pivots: int, point: FloatArray
-) -> int:
-    """Write the optimum of one row (n,) and return what is proven of it; 0 where the walk gives up."""
+    polytope: Polytope, basis: Basis, costs: FloatArray, most_steps: int, point: FloatArray
+) -> tuple[int, int]:
+    """Write the optimum of one row (n,) and return what is proven of it, and the steps taken.
+
+    The verdict is 0 where the walk gives up, and -1 where it could go on after `most_steps`.
+    """
     size = basis.basics.size
     duals, work = np.empty(size), np.empty(size)
     scale = 0.0
     for column in range(costs.size):
         scale = max(scale, abs(costs[column]))
     _compute_duals(basis, costs, duals)
-    for _ in range(most_pivots):
+    for step in range(1, most_steps + 1):
         if basis.pivots[0] >= _REFACTOR:
             if not _refactor(polytope, basis):
-                return 0
+                return 0, step
             _compute_duals(basis, costs, duals)
         column, reduced = _entering(polytope, basis, costs, duals, _SIGN * scale)
         if column < 0:
@@ -350,42 +342,60 @@ def _walk_row(
             dual = _dual_verdict(polytope, basis, costs, duals, scale)
             primal = _write_point(polytope, basis, point, work) if dual else -1
             if primal >= 0:
-                return dual | primal
+                return dual | primal, step
             if basis.pivots[0] == 0 or not _refactor(polytope, basis):
-                return 0
+                return 0, step
             _compute_duals(basis, costs, duals)
         elif not _pivot(polytope, basis, column, reduced, duals, work):
-            return 0
-    return 0
+            return 0, step
+    return -1, most_steps
 
 
 @compiled
 def walk(
-    costs: FloatArray, polytope: Polytope, basis: Basis, start: Basis, most_pivots: int
-) -> tuple[FloatArray, IntArray]:
-    """Minimise each row of `costs`, from the optimum of the row before.
+    costs: FloatArray,
+    polytope: Polytope,
+    basis: Basis,
+    start: Basis,
+    most_pivots: int,
+    budget: int,
+    progress: IntArray,
+    points: FloatArray,
+    verdicts: IntArray,
+) -> None:
+    """Minimise rows of `costs`, each from the optimum of the row before, until the budget is spent.
 
     Args:
         costs: (B, n).
         polytope: the feasible region.
-        basis: a feasible basis to start from; where the walk ends is left in it.
+        basis: a feasible basis to start from; where the walk stands is left in it.
         start: the basis to go on from after a row that was given up; read only.
         most_pivots: of one row, before it is given up.
-
-    Returns:
-        The points (B, n), and what is proven of each (B,): a sum of `OPTIMAL`, `UNIQUE` and `EXACT`; or 0,
-        and then the point means nothing.
+        budget: about how many pivots to take in this call; call again while `progress[0] < B`.
+        progress: (2,) the row that is next, and the pivots that it has had; written.
+        points: (B, n), written for the rows done.
+        verdicts: (B,) written for the rows done: a sum of `OPTIMAL`, `UNIQUE` and `EXACT`; or 0, and then
+            the point means nothing.
     """
-    points = np.zeros(costs.shape)
-    verdicts = np.zeros(costs.shape[0], dtype=np.int64)
-    for row in range(costs.shape[0]):
+    spent = 0
+    while progress[0] < costs.shape[0] and spent < budget:
+        row = progress[0]
+        verdict = 0
         if basis.pivots[0] < 0:
             basis.basics[:] = start.basics
             basis.state[:] = start.state
-            if not _refactor(polytope, basis):
-                basis.pivots[0] = -1
-                continue
-        verdicts[row] = _walk_row(polytope, basis, costs[row], most_pivots, points[row])
-        if verdicts[row] == 0:
+            sound = _refactor(polytope, basis)
+            spent += basis.basics.size
+        else:
+            sound = True
+        if sound:
+            most = max(1, min(budget - spent, most_pivots - progress[1]))
+            verdict, steps = _walk_row(polytope, basis, costs[row], most, points[row])
+            spent += 1 + steps
+            progress[1] += steps
+            if verdict < 0 and progress[1] < most_pivots:
+                return
+        verdicts[row] = max(verdict, 0)
+        if verdict <= 0:
             basis.pivots[0] = -1
-    return points, verdicts
+        progress[0], progress[1] = row + 1, 0
