@@ -161,7 +161,7 @@ def test_mixed_models_with_fixed_costs_in_a_batch():
 def test_a_walk_that_is_slower_than_solves_is_given_up(monkeypatch):
     monkeypatch.setattr(highs.Walker, "walk", _refuse)
     solver = HighsSolver(models.assignment())
-    pace = solver._engines.get(lambda: highs._Engine(solver.model, solver.limits))._paces[True]
+    pace = solver._engines.get(solver._make_engine)._paces[True]
     for _ in range(3):
         pace.note_walk(1.0, 1, settled=1)
         pace.note_solve(1e-4)

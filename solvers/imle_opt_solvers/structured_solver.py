@@ -7,7 +7,7 @@ from typing import final
 
 import numpy as np
 
-from imle_opt_solvers.engines.highs import HighsSolver
+from imle_opt_solvers.engines.highs import REMEMBERED, HighsSolver
 from imle_opt_solvers.instances import Instances, take_rows
 from imle_opt_solvers.linear_instances import expand_linear_instances
 from imle_opt_solvers.linear_model import LinearModel
@@ -18,12 +18,14 @@ from imle_opt_solvers.structures import Structure, recognise
 __all__ = ["StructuredSolver", "linear_solver"]
 
 
-def linear_solver(model: LinearModel, limits: Limits | None, on_failure: OnFailure) -> Solver:
+def linear_solver(
+    model: LinearModel, limits: Limits | None, on_failure: OnFailure, remembered: int = REMEMBERED
+) -> Solver:
     """Return the fastest exact solver of a linear model: a kernel where its structure has one, else HiGHS."""
     structure = recognise(model, limits or Limits())
     if structure is None:
-        return HighsSolver(model, limits=limits, on_failure=on_failure)
-    return StructuredSolver(model, structure, limits=limits, on_failure=on_failure)
+        return HighsSolver(model, limits=limits, on_failure=on_failure, remembered=remembered)
+    return StructuredSolver(model, structure, limits=limits, on_failure=on_failure, remembered=remembered)
 
 
 @final
@@ -40,6 +42,7 @@ class StructuredSolver(Solver):
         limits: per row, as for `HighsSolver`. `relative_gap` is for the rows that HiGHS solves; kernels prove
             optimality.
         on_failure: see `Solver`.
+        remembered: as for `HighsSolver`, for the rows that HiGHS solves.
     """
 
     def __init__(
@@ -49,8 +52,9 @@ class StructuredSolver(Solver):
         *,
         limits: Limits | None = None,
         on_failure: OnFailure = "raise",
+        remembered: int = REMEMBERED,
     ) -> None:
-        self._general = HighsSolver(model, limits=limits)
+        self._general = HighsSolver(model, limits=limits, remembered=remembered)
         self.model, self.limits = model, self._general.limits
         self._structure = structure
         self._predicts_all = np.array_equal(model.predicted.columns, np.arange(model.num_columns))

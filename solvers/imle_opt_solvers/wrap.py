@@ -99,6 +99,7 @@ def wrap(
     on_failure: OnFailure = "raise",
     shape: int | Sequence[int] | None = None,
     sense: Sense | str | None = None,
+    remembered: int | None = None,
 ) -> Solver:
     """Return a solver for a model that you already have; the model itself is left as it is.
 
@@ -120,6 +121,8 @@ def wrap(
         on_failure: what `solve` does with rows that have no proven optimum; see `Solver`.
         shape: for a function: the shape of one row of costs.
         sense: for a function: `"min"` or `"max"`.
+        remembered: for models on HiGHS: how many of the last answers each thread keeps, as starts of branch
+            and bound for rows solved with `deterministic=False`; None: as `HighsSolver` does.
 
     Returns:
         A solver: `solve(costs)` takes (*batch, *shape) in the model's own sense.
@@ -134,21 +137,24 @@ def wrap(
     named_solver = _named_solver(engine)
     _check_limits(limits)
     if isinstance(model, Solver):
-        _refuse_options("a Solver", variables=variables, limits=limits, shape=shape, sense=sense)
+        _refuse_options(
+            "a Solver", variables=variables, limits=limits, shape=shape, sense=sense, remembered=remembered
+        )
         return model if on_failure == "raise" else model.with_on_failure(on_failure)
     kind = _kind_of(model)
     if kind is None:
         if not callable(model) or isinstance(model, type):
             raise _unknown(model)
-        _refuse_options("a function", variables=variables, limits=limits)
+        _refuse_options("a function", variables=variables, limits=limits, remembered=remembered)
         return _function_solver(model, shape, sense, on_failure)
     _refuse_options(kind.label, shape=shape, sense=sense)
     if not engine.startswith("native"):
         try:
-            return _linear_solver(_read(kind, model, variables), engine, limits, on_failure)
+            return _linear_solver(_read(kind, model, variables), engine, limits, on_failure, remembered)
         except UnsupportedModelError:
             if engine == "highs":
                 raise
+    _refuse_options("native engines", remembered=remembered)
     return _native_solver(kind, model, variables, solver=named_solver, limits=limits, on_failure=on_failure)
 
 
@@ -190,14 +196,17 @@ def _inside(module: str, package: str) -> bool:
     return module == package or module.startswith(f"{package}.")
 
 
-def _linear_solver(model: LinearModel, engine: str, limits: Limits | None, on_failure: OnFailure) -> Solver:
+def _linear_solver(
+    model: LinearModel, engine: str, limits: Limits | None, on_failure: OnFailure, remembered: int | None
+) -> Solver:
     # HiGHS loads with the first model that it solves.
-    from imle_opt_solvers.engines.highs import HighsSolver
+    from imle_opt_solvers.engines.highs import REMEMBERED, HighsSolver
     from imle_opt_solvers.structured_solver import linear_solver
 
+    kept = REMEMBERED if remembered is None else remembered
     if engine == "highs":
-        return HighsSolver(model, limits=limits, on_failure=on_failure)
-    return linear_solver(model, limits, on_failure)
+        return HighsSolver(model, limits=limits, on_failure=on_failure, remembered=kept)
+    return linear_solver(model, limits, on_failure, remembered=kept)
 
 
 def _function_solver(

@@ -16,10 +16,11 @@ from dataclasses import replace
 from typing import final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from imle_opt_solvers._per_thread import PerThread
 from imle_opt_solvers.engines.highs_object import HighsObject
+from imle_opt_solvers.engines.known_points import KnownPoints, check_remembered, read_starts
 from imle_opt_solvers.engines.pace import LARGEST_BLOCK, Pace
 from imle_opt_solvers.engines.start_choice import StartChoice
 from imle_opt_solvers.engines.walker import LARGEST_WALK, Walked, Walker
@@ -30,7 +31,10 @@ from imle_opt_solvers.row_answer import RowAnswer, collect_answers, exact_intege
 from imle_opt_solvers.solution import FloatArray, Limits, OnFailure, Solution, Status
 from imle_opt_solvers.solver import Solver, Traits
 
-__all__ = ["HighsSolver"]
+__all__ = ["REMEMBERED", "HighsSolver"]
+
+REMEMBERED = 64
+"""Answers kept as starts, where nothing is said."""
 
 _INTEGRALITY_TOLERANCE = 1e-6
 _FEASIBILITY_TOLERANCE = 1e-6
@@ -50,13 +54,29 @@ class HighsSolver(Solver):
         model: the model.
         limits: per row; `seconds` bounds the relaxation and branch and bound each.
         on_failure: see `Solver`.
+        starts: (K, columns) feasible points of the whole model, columns as in `model.column_names`. The best
+            of them for a row is where its branch and bound starts, and what it cuts off worse branches by.
+        remembered: how many of the last answers to keep, in each thread, as such starts for rows solved with
+            `deterministic=False`; 0: none. Under `deterministic=True` they are not used: where optima tie, an
+            answer would depend on what was solved before.
 
     `instances` takes `rhs`, `row_lower`, `row_upper`, `column_lower`, `column_upper`; see `linear_instances`.
-    One solve per row: a linear program, and a branch and bound where its optimum is fractional.
+    One solve per row: a linear program, and a branch and bound where its optimum is fractional. Starts leave
+    optima exact; where several decisions are optimal, `starts` may decide which one is returned, and always
+    the same one. Rows with `instances` do without starts.
+
+    Raises:
+        InvalidInputError: `starts` that are not feasible points, or `remembered` that is no count.
     """
 
     def __init__(
-        self, model: LinearModel, *, limits: Limits | None = None, on_failure: OnFailure = "raise"
+        self,
+        model: LinearModel,
+        *,
+        limits: Limits | None = None,
+        on_failure: OnFailure = "raise",
+        starts: ArrayLike | None = None,
+        remembered: int = REMEMBERED,
     ) -> None:
         traits = Traits(
             binary=model.predicted_binary,
@@ -69,11 +89,13 @@ class HighsSolver(Solver):
         )
         self.model = model
         self.limits = limits or Limits()
+        self._remembered = check_remembered(remembered)
+        self._starts = read_starts(model, starts)
         self._engines: PerThread[_Engine] = PerThread()
 
     def solve_rows(self, costs: FloatArray, instances: Instances | None, deterministic: bool) -> Solution:
         """Solve on this thread's HiGHS objects, row by row where no walk pays."""
-        engine = self._engines.get(lambda: _Engine(self.model, self.limits))
+        engine = self._engines.get(self._make_engine)
         bounds = None if instances is None else expand_linear_instances(self.model, instances, len(costs))
         flat = costs.reshape(len(costs), -1)
         minimised = -self.sense.sign * self._totals(flat)
@@ -90,6 +112,10 @@ class HighsSolver(Solver):
                 engine.reset_bounds()
         return collect_answers(self.model, costs, answers)
 
+    def _make_engine(self) -> _Engine:
+        remembered = self._remembered if self.model.is_mixed_integer else 0
+        return _Engine(self.model, self.limits, KnownPoints(self._starts, remembered))
+
     def _totals(self, flat: FloatArray) -> FloatArray:
         totals = np.tile(self.model.fixed_costs, (len(flat), 1))
         totals[:, self.model.predicted.columns] = flat
@@ -104,8 +130,10 @@ def _bounds_of(model: LinearModel) -> tuple[FloatArray, FloatArray, FloatArray, 
 class _Engine:
     """The HiGHS objects of one thread: the relaxation, and the model itself where it has integers."""
 
-    def __init__(self, model: LinearModel, limits: Limits) -> None:
+    def __init__(self, model: LinearModel, limits: Limits, known: KnownPoints) -> None:
         self.model = model
+        self._known = known
+        self._has_own_bounds = True
         self.relaxation = HighsObject(model.relaxed() if model.is_mixed_integer else model, limits)
         self.branch_and_bound = HighsObject(model, limits) if model.is_mixed_integer else None
         self.misses = 0
@@ -153,17 +181,19 @@ class _Engine:
         for row in costs[: pace.solves_wanted()]:
             self._relax(row, deterministic)
         return [
-            self._finish(walked, row, each) if settled[row] else self.solve(each, deterministic)
+            self._finish(walked, row, each, deterministic)
+            if settled[row]
+            else self.solve(each, deterministic)
             for row, each in enumerate(costs)
         ]
 
-    def _finish(self, walked: Walked, row: int, costs: FloatArray) -> RowAnswer:
+    def _finish(self, walked: Walked, row: int, costs: FloatArray, deterministic: bool) -> RowAnswer:
         """Return the answer of a row whose relaxation is settled, minimising `costs` (columns,)."""
         if self.branch_and_bound is not None and not walked.exact[row]:
-            return self._branch(costs)
+            return self._branch(costs, deterministic)
         if walked.late[row]:
             return RowAnswer(Status.LIMIT)
-        return RowAnswer(Status.OPTIMAL, walked.points[row], 0.0)
+        return self._met(RowAnswer(Status.OPTIMAL, walked.points[row], 0.0))
 
     def _settled(self, walked: Walked, deterministic: bool) -> NDArray[np.bool_]:
         """Return which rows need no relaxation by HiGHS."""
@@ -194,20 +224,28 @@ class _Engine:
             rounded = None if relaxed.values is None else self._integral(relaxed.values)
             if rounded is not None:
                 self.misses = 0
-                return RowAnswer(Status.OPTIMAL, rounded, 0.0)
+                return self._met(RowAnswer(Status.OPTIMAL, rounded, 0.0))
             self.misses += 1
-        return self._branch(costs)
+        return self._branch(costs, deterministic)
 
-    def _branch(self, costs: FloatArray) -> RowAnswer:
+    def _branch(self, costs: FloatArray, deterministic: bool) -> RowAnswer:
         assert self.branch_and_bound is not None
-        result = self.branch_and_bound.run(costs, fresh=True)
+        start = self._known.best(costs, fixed_only=deterministic) if self._has_own_bounds else None
+        result = self.branch_and_bound.run(costs, fresh=True, start=start)
         if result.values is None:
             return result
-        return RowAnswer(result.status, self._rounded(result.values), result.gap)
+        return self._met(RowAnswer(result.status, self._rounded(result.values), result.gap))
+
+    def _met(self, answer: RowAnswer) -> RowAnswer:
+        """Remember the point of an answer of a row over the model's own sides and bounds."""
+        if answer.values is not None and self._has_own_bounds:
+            self._known.add(answer.values)
+        return answer
 
     def _take_bounds(self, bounds: RowBounds, row: int) -> None:
         """Give every object the sides and bounds of one row."""
         model = self.model
+        self._has_own_bounds = False
         self._set_bounds(
             model.row_lower if bounds.row_lower is None else bounds.row_lower[row],
             model.row_upper if bounds.row_upper is None else bounds.row_upper[row],
@@ -218,6 +256,7 @@ class _Engine:
     def reset_bounds(self) -> None:
         """Give every object the model's own sides and bounds again."""
         self._set_bounds(*_bounds_of(self.model))
+        self._has_own_bounds = True
 
     def _set_bounds(
         self,

@@ -57,8 +57,14 @@ class HighsObject:
         self._all_columns = np.arange(model.num_columns, dtype=np.int32)
         self._all_rows = np.arange(model.num_rows, dtype=np.int32)
 
-    def run(self, costs: FloatArray, *, fresh: bool) -> RowAnswer:
-        """Minimise `costs` (columns,); `fresh` forgets the last basis and solution first."""
+    def run(self, costs: FloatArray, *, fresh: bool, start: FloatArray | None = None) -> RowAnswer:
+        """Minimise `costs` (columns,).
+
+        Args:
+            costs: (columns,).
+            fresh: forget the last basis and solution first.
+            start: (columns,) a feasible point that branch and bound need only improve on.
+        """
         highs = self.highs
         if fresh:
             highs.clearSolver()
@@ -69,6 +75,10 @@ class HighsObject:
             # HiGHS counts the time of all LP runs of an object together, but each MIP run on its own.
             spent = 0.0 if self.model.is_mixed_integer else highs.getRunTime()
             highs.setOptionValue("time_limit", spent + self.limits.seconds)
+        if start is not None:
+            solution = highspy.HighsSolution()
+            solution.col_value = start.tolist()
+            highs.setSolution(solution)
         if highs.run() == highspy.HighsStatus.kError:
             restart_threads()
             highs.run()
