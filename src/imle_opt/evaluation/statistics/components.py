@@ -79,4 +79,4 @@ def _interaction(table: FloatArray) -> float:
     squares = float(np.einsum("si,si->", table, table))
     squares -= float(seed_sums @ seed_sums) / rows + float(row_sums @ row_sums) / seeds
     factor: float = seeds * rows / ((seeds - 1) * (rows - 1))
-    return factor * max(squares, 0.0)
+    return float(factor * max(squares, 0.0))
