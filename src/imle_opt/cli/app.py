@@ -135,6 +135,9 @@ def regret(
     csv: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a CSV file, one line per instance.")
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a report to read (needs plotly).")
+    ] = None,
     fail_above: Annotated[
         float | None,
         typer.Option(
@@ -173,6 +176,7 @@ def regret(
             resume=resume,
             json=json,
             csv=csv,
+            html=html,
             seed=seed,
             resamples=resamples,
             fail_above=fail_above,

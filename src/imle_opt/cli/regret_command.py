@@ -25,6 +25,7 @@ from imle_opt.evaluation.run import CONSTANT, EvaluationRequest, evaluate_files
 from imle_opt.evaluation.statistics import verdict
 from imle_opt.evaluation.store import kept_rows
 from imle_opt.model_spec import load_solver, model_files
+from imle_opt.report import check_report, write_report
 from imle_opt.tables import open_table
 from imle_opt_solvers import InvalidInputError, Limits, Solver
 from imle_opt_solvers.solution import OnFailure
@@ -55,6 +56,7 @@ class RegretOptions:
     resume: Path | None
     json: bool
     csv: Path | None
+    html: Path | None
     seed: int
     resamples: int
     fail_above: float | None
@@ -78,6 +80,8 @@ def run_regret(options: RegretOptions) -> ExitCode:
         write_rows(options.csv, evaluation)
     sampling = Sampling(options.seed, options.resamples)
     judgement = judge(evaluation, sampling)
+    if options.html is not None:
+        write_report(options.html, evaluation, judgement)
     missed = [*_above(evaluation, options.fail_above), *_worse(evaluation, options, sampling)]
     if options.json:
         thresholds = {
@@ -132,6 +136,8 @@ def _check(options: RegretOptions, methods: Sequence[MethodFiles]) -> None:
         )
     if options.csv is not None and not options.csv.parent.is_dir():
         raise InvalidInputError(f"--csv {options.csv}: the folder {options.csv.parent} does not exist.")
+    if options.html is not None:
+        check_report(options.html)
     for option, name in (
         ("--baseline", options.baseline),
         ("--fail-if-worse-than", options.fail_if_worse_than),
