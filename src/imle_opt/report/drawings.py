@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from html import escape
 
 import numpy as np
@@ -76,7 +77,7 @@ def _places(picture: GraphPicture) -> FloatArray:
 
 
 def _spacing(places: FloatArray) -> float:
-    return (_SIDE - 30) / max(float(len(places)) ** 0.5 - 1, 1.0)
+    return (_SIDE - 30) / max(math.sqrt(len(places)) - 1, 1.0)
 
 
 def _bars(picture: ItemsPicture, row: WorstRow, title: str) -> str:
