@@ -6,8 +6,8 @@ V_instances and V_seeds split the variance (`components`). q is the quantile, at
 |R* - R| / se* over resamples of the instances, se* being computed anew in each resample: that takes the
 skewness and the many zeros of regrets into account, and where few instances carry most of the regret, it
 widens the interval. All seeds share the instances drawn. For the seeds t is Student's, with S - 1 degrees of
-freedom: three or five trainings are too few to be resampled (their bootstrap holds the true value in 70% to
-85% of cases rather than 95%).
+freedom: three or five trainings are too few to be resampled (their bootstrap holds the true value in 77% to
+88% of cases rather than 95%).
 
 Why not the percentile or the BCa interval: over 1,000 simulated evaluations of 100 instances, with regrets
 from mildly to badly skewed and differences with heavy tails on both sides, percentile intervals at 95% held
