@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 PYTEST_ARGS ?= -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: demo test test-lowest check check-format check-lint check-types check-contracts check-docs format docs wheel \
-	install clean
+	install clean bench
 
 install: $(STAMP)
 
@@ -50,7 +50,18 @@ check-types: $(STAMP)
 check-contracts: $(STAMP)
 	$(BIN)/lint-imports --no-logo
 
-check-docs: $(STAMP)
+check-# All of it, with tables and plot into the docs; one case by name, printed: make bench CASE=grid-lp-5x5
+PEERS := .bench-peers
+BENCH := PYTHONPATH=$(PEERS) $(BIN)/python -m benchmarks.compare
+
+bench: $(STAMP) $(PEERS)
+	$(BENCH) $(if $(CASE),$(CASE),--json benchmarks/results/compare.json --page docs/benchmarks.md --plot docs/benchmarks.svg)
+
+$(PEERS): benchmarks/requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(PEERS) -r benchmarks/requirements.txt
+	touch $(PEERS)
+
+docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 format: $(STAMP)
@@ -64,4 +75,4 @@ wheel: $(STAMP)
 	$(BIN)/python -m hatchling build -t wheel
 
 clean:
-	rm -rf $(VENV) $(LOWEST) site dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(LOWEST) $(PEERS) site dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
