@@ -126,11 +126,31 @@ def test_three_commands_from_two_tables_to_a_verdict(folder, capsys):
     assert "36 to train, 12 to watch, 12 held out" in printed.out
 
     written = sorted(path.name for path in (folder / "fitted").iterdir())
-    assert written == ["held-out", "log.jsonl", "predictor.json", "predictor.safetensors", "report.json"]
+    assert written == [
+        "held-out",
+        "log.jsonl",
+        "predictor.json",
+        "predictor.safetensors",
+        "report.html",
+        "report.json",
+    ]
+    page = (folder / "fitted" / "report.html").read_text(encoding="utf-8")
+    assert "two-stage" in page
     log = [json.loads(line) for line in (folder / "fitted" / "log.jsonl").read_text("utf-8").splitlines()]
     trained = [entry for entry in log if entry["method"] == "explicit-mle"]
     assert [entry["epoch"] for entry in trained] == list(range(1, len(trained) + 1))
     assert {"loss", "validation", "seconds", "solver_seconds"} <= trained[0].keys()
+
+
+def test_without_plotly_there_is_no_page_and_a_note_says_why(folder, monkeypatch, capsys):
+    make_tables(folder)
+    monkeypatch.setitem(sys.modules, "plotly.offline", None)
+    assert run(f"{FIT} --costs c.csv {QUICK}") == 0
+    assert "report.html was not written: The HTML report needs plotly" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    assert not (folder / "fitted" / "report.html").exists()
+    assert (folder / "fitted" / "report.json").exists()
 
 
 def test_held_out_rows_are_rows_of_the_tables_that_no_training_saw(folder):

@@ -47,6 +47,11 @@ class RunFolder:
         """The figures of the report."""
         return self.path / "report.json"
 
+    @property
+    def page(self) -> Path:
+        """The report to read in a browser."""
+        return self.path / "report.html"
+
     def checkpoint(self, method: str) -> Path:
         """Where the training of a method is saved after every epoch."""
         return self.path / f"{_CHECKPOINT}{method}.safetensors"

@@ -12,12 +12,14 @@ import numpy as np
 from imle_opt.evaluation.figures import figures
 from imle_opt.evaluation.inputs import MethodFiles
 from imle_opt.evaluation.json_report import as_json
-from imle_opt.evaluation.judgement import Sampling, judge
+from imle_opt.evaluation.judgement import Judgement, Sampling, judge
 from imle_opt.evaluation.result import Evaluation
 from imle_opt.evaluation.run import EvaluationRequest, evaluate_files
 from imle_opt.fitting.train import Problem
 from imle_opt.fitting.watch import difference
+from imle_opt.report import write_report
 from imle_opt.table_writer import write_table
+from imle_opt_solvers.errors import MissingDependencyError
 from imle_opt_solvers.solution import FloatArray, Limits
 from imle_opt_solvers.solver import Solver
 
@@ -61,6 +63,20 @@ class Overlap:
 
 @final
 @dataclass(frozen=True, eq=False)
+class Judged:
+    """Regrets, and how sure they are.
+
+    Args:
+        evaluation: of all methods.
+        judgement: intervals and comparisons.
+    """
+
+    evaluation: Evaluation
+    judgement: Judgement
+
+
+@final
+@dataclass(frozen=True, eq=False)
 class Report:
     """The figures of the methods on the rows held out.
 
@@ -68,19 +84,19 @@ class Report:
         found: regrets where true costs are known; else by method the overlap with the known decisions.
     """
 
-    found: Evaluation | Mapping[str, Overlap]
+    found: Judged | Mapping[str, Overlap]
 
     def table(self) -> tuple[tuple[str, ...], list[list[str]]]:
         """Return a header and a line per method, for people to read."""
-        if not isinstance(self.found, Evaluation):
+        if not isinstance(self.found, Judged):
             header = ("held-out rows", "difference from the solutions", "exact matches")
             return header, [
                 [name, *_percents(each.difference, each.exact_match_share)]
                 for name, each in self.found.items()
             ]
         lines: list[list[str]] = []
-        for method in self.found.methods:
-            each = figures(method, self.found)
+        for method in self.found.evaluation.methods:
+            each = figures(method, self.found.evaluation)
             shares = (
                 each.normalized_regret_ratio_of_sums,
                 each.normalized_regret_mean_of_ratios,
@@ -94,10 +110,24 @@ class Report:
             "optimal decisions",
         ), lines
 
+    def write_page(self, path: Path) -> str | None:
+        """Write the report to read in a browser, where there are regrets.
+
+        Returns:
+            Why there is none, for people to read, where plotly, an extra, is not installed; else None.
+        """
+        if not isinstance(self.found, Judged):
+            return None
+        try:
+            write_report(path, self.found.evaluation, self.found.judgement)
+        except MissingDependencyError as error:
+            return f"{path.name} was not written: {error}"
+        return None
+
     def as_json(self) -> dict[str, Any]:
         """Return everything, ready for `json.dumps`."""
-        if isinstance(self.found, Evaluation):
-            return {"evaluation": as_json(self.found, judge(self.found, Sampling()))}
+        if isinstance(self.found, Judged):
+            return {"evaluation": as_json(self.found.evaluation, self.found.judgement)}
         return {
             "overlap": [
                 {"name": name, "difference": each.difference, "exact_match_share": each.exact_match_share}
@@ -144,7 +174,8 @@ def report_held_out(
         workers=1,
         resume=None,
     )
-    return Report(evaluate_files(request, lambda total: lambda rows: None))
+    evaluation = evaluate_files(request, lambda total: lambda rows: None)
+    return Report(Judged(evaluation, judge(evaluation, Sampling())))
 
 
 def _overlap(problem: Problem, costs: FloatArray) -> Overlap:

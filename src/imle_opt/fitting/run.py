@@ -100,9 +100,11 @@ def run_fit(
         )
         files.write_log(name, results[name].history)
     held_out = _report(problem, predictors, results, files, identity, source) if len(rows.test) else None
+    no_page = None if held_out is None else held_out.write_page(files.page)
     predictors[settings.method].save(folder)
     files.remove_checkpoints()
-    return FitRun(predictors[settings.method], results, rows, held_out, _notes(problem))
+    notes = _notes(problem) if no_page is None else (*_notes(problem), no_page)
+    return FitRun(predictors[settings.method], results, rows, held_out, notes)
 
 
 def _logged(
