@@ -16,7 +16,6 @@ LARGEST_BLOCK = 512
 """Rows to walk at a time, which are put in order by their distances."""
 _PROBE = 32
 """Rows to walk before anything is known. Compiled code is worth its start only where there are so many."""
-_WALKS_BEFORE_VERDICT = 3
 _PERIOD = 4096
 """After so many rows the way not taken is tried again: costs change while a network learns."""
 _REMEMBERED = 5
@@ -47,7 +46,7 @@ class Pace:
         """Return how many of the next rows to walk through; 0 for none of the next `LARGEST_BLOCK`."""
         if self._given_up or self._rows < _PROBE:
             return 0
-        if len(self._walks) < _WALKS_BEFORE_VERDICT or len(self._solves) < self._solves_before_verdict:
+        if not self._walks or len(self._solves) < self._solves_before_verdict:
             return min(rows, _PROBE)
         block = min(rows, LARGEST_BLOCK)
         self._rows_since_trial += block
