@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from imle_opt.data.digit_maps import DigitMaps, DigitMapSplits, digit_maps
+from imle_opt.data.energy import EnergyDays, EnergyKnapsack, energy_knapsack
 from imle_opt.data.explain import ExplainTable, explain_data
 from imle_opt.data.neighbours import RobustLabels, knn_labels
 from imle_opt.data.spo import CostTable, KnapsackTable, knapsack_data, shortest_path_data
@@ -11,10 +12,13 @@ __all__ = [
     "CostTable",
     "DigitMapSplits",
     "DigitMaps",
+    "EnergyDays",
+    "EnergyKnapsack",
     "ExplainTable",
     "KnapsackTable",
     "RobustLabels",
     "digit_maps",
+    "energy_knapsack",
     "explain_data",
     "knapsack_data",
     "knn_labels",
