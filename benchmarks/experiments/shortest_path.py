@@ -3,8 +3,9 @@
     c_j = e_j ((<B_j, x> / sqrt(5) + 3)^degree + 1) / 3.5^degree,   e_j ~ U[1 - noise, 1 + noise]
 
 1,000 training and 10,000 test rows per seed, 5 seeds; a linear predictor of 5 features and a constant, Adam
-with learning rate 0.03, 20 epochs, batches of 32, the same for all methods and data, and nothing is tuned per
-degree. The figure is the normalised regret on the test rows, a ratio of sums.
+with learning rate 0.03, 20 epochs, batches of 32, the same for all methods and data (SPO+ also
+with learning rate 0.01, which suits it better), and nothing is tuned per degree. The figure is the
+normalised regret on the test rows, a ratio of sums.
 
 `python benchmarks/experiments/shortest_path.py --page docs/experiments` takes an hour for all methods.
 
@@ -25,6 +26,7 @@ from stacked import (
     LEAST_SQUARES,
     METHODS,
     SPO_PLUS,
+    SPO_PLUS_SLOWER,
     Rows,
     Schedule,
     settings_of,
@@ -41,8 +43,8 @@ SEEDS = tuple(range(5))
 CELLS = tuple((degree, noise) for noise in (0.0, 0.5) for degree in (8, 4, 6, 1, 2))
 QUICK_CELLS = ((4, 0.5), (8, 0.0))
 PUBLISHED = {
-    (4, 0.0): {SPO_PLUS: (0.63, 0.21), LEAST_SQUARES: (2.01, 0.41)},
-    (4, 0.5): {SPO_PLUS: (7.78, 0.97), LEAST_SQUARES: (8.96, 1.05)},
+    (4, 0.0): {SPO_PLUS_SLOWER: (0.63, 0.21), SPO_PLUS: (0.63, 0.21), LEAST_SQUARES: (2.01, 0.41)},
+    (4, 0.5): {SPO_PLUS_SLOWER: (7.78, 0.97), SPO_PLUS: (7.78, 0.97), LEAST_SQUARES: (8.96, 1.05)},
 }
 """Mean and standard deviation over seeds, in percent."""
 SOLVER = grid_path((5, 5), neighbours=2, costs_on="edges")
@@ -128,13 +130,14 @@ def published(regrets: dict[tuple[str, int, float], list[float]]) -> str:
     ratios = []
     for noise in (0.0, 0.5):
         for degree in (4, 6, 8):
-            names = (IMLE_ADAPTIVE, SPO_PLUS, LEAST_SQUARES)
+            names = (IMLE_ADAPTIVE, SPO_PLUS, SPO_PLUS_SLOWER, LEAST_SQUARES)
             cells = [regrets.get((name, degree, noise)) for name in names]
             if all(cells):
-                ours, spo, squares = (float(np.mean(cell)) for cell in cells if cell)
+                ours, faster, slower, squares = (float(np.mean(cell)) for cell in cells if cell)
+                spo = min(faster, slower)
                 met = "yes" if ours <= 1.03 * spo and ours < squares else "no"
                 ratios.append((f"{degree}, {noise:g}", f"{ours / spo:.3f}", f"{ours / squares:.3f}", met))
-    compared = ("degree, noise", "I-MLE / SPO+", "I-MLE / least squares", "at most 1.03, and below 1")
+    compared = ("degree, noise", "I-MLE / better SPO+", "I-MLE / least squares", "at most 1.03, and below 1")
     return f"{table(header, rows)}\n{table(compared, ratios)}"
 
 

@@ -46,6 +46,7 @@ from imle_opt.regret import normalized_regret
 Rule: TypeAlias = Callable[[Tensor, "Rows"], Tensor]
 LEAST_SQUARES = "Least squares"
 SPO_PLUS = "SPO+"
+SPO_PLUS_SLOWER = "SPO+, learning rate 0.01"
 IMLE_ADAPTIVE = "I-MLE, adaptive"
 _ON_POOLS = (NCE, CMAP, PointwiseRanking, PairwiseRanking, ListwiseRanking)
 
@@ -98,10 +99,12 @@ class Method:
     Args:
         maker: how it is made from a solver.
         labels: what a loss learns from where it takes more than one kind.
+        rate: of Adam, where it is not that of the schedule.
     """
 
     maker: Call
     labels: tuple[str, ...] = ("costs", "solutions")
+    rate: float | None = None
 
     def rule(self, solver: Solver, decisions: Tensor, source: torch.Generator) -> Rule:
         """Return the sum over rows of the loss, as a function of predicted costs and the rows."""
@@ -132,6 +135,7 @@ class Method:
 NOISE = Normal(0.3)
 METHODS: dict[str, Method] = {
     SPO_PLUS: Method(call(SPOPlus)),
+    SPO_PLUS_SLOWER: Method(call(SPOPlus), rate=0.01),
     IMLE_ADAPTIVE: Method(call(IMLE, noise=NOISE, target=call(Adaptive, density=4.0), num_samples=10)),
     "Fenchel-Young": Method(call(FenchelYoung, noise=Normal(1.0))),
     "Explicit MLE, costs": Method(call(ExplicitMLE, noise=NOISE), ("costs",)),
@@ -176,7 +180,7 @@ def train(method: Method, solver: Solver, rows: Rows, schedule: Schedule, seed: 
     bound = width**-0.5
     weights = torch.empty(shape, dtype=torch.float64).uniform_(-bound, bound, generator=source)
     weights.requires_grad_()
-    optimizer = torch.optim.Adam([weights], lr=schedule.rate)
+    optimizer = torch.optim.Adam([weights], lr=schedule.rate if method.rate is None else method.rate)
     for batch in batches(rows, schedule, source):
         optimizer.zero_grad()
         rule(predict(batch.features, weights), batch).backward()
@@ -210,8 +214,9 @@ def settings_of(name: str) -> str:
     if name == LEAST_SQUARES:
         return "closed form"
     method = METHODS[name]
+    rate = "" if method.rate is None else f", learning rate {method.rate:g}"
     takes_both = method.labels == ("costs", "solutions")
-    return str(method.maker) if takes_both else f"{method.maker}, {method.labels[0]}"
+    return f"{method.maker}{rate}" if takes_both else f"{method.maker}{rate}, {method.labels[0]}"
 
 
 def standard_error(values: list[float]) -> float:
