@@ -93,6 +93,16 @@ def test_one_value_per_row(name, batch, dtype):
 
 
 @every
+def test_autocast_does_not_make_values_less_precise(name):
+    costs, label, loss = normal(4, 5).float(), label_of(name, (4,)).float(), MAKERS[name][0](pool_of())
+    expected = loss(costs, label)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value = loss(costs, label)
+    assert value.dtype == torch.float32
+    assert torch.equal(value, expected)
+
+
+@every
 def test_bad_input_is_refused_by_name(name):
     costs, label = normal(3, 5), label_of(name, (3,))
     kind = MAKERS[name][1]

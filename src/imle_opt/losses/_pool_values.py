@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from imle_opt._checks import check_kind, check_like
@@ -48,6 +49,7 @@ def label_theta(costs: Tensor, costs_hat: Tensor, pool: SolutionPool, like: Tens
 
 
 def pool_values(pool: SolutionPool, theta: Tensor) -> Tensor:
-    """Return `<theta, z> + F(z)` of every member z, (*batch, M), differentiable in theta."""
+    """Return `<theta, z> + F(z)` of every member z, (*batch, M), in theta's dtype also under autocast."""
     members = pool.members(theta).flatten(1)
-    return theta.flatten(theta.ndim - pool.event_dim) @ members.T + pool.fixed_parts(theta)
+    with torch.autocast(theta.device.type, enabled=False):
+        return theta.flatten(theta.ndim - pool.event_dim) @ members.T + pool.fixed_parts(theta)
