@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, final, get_args
 
+import torch
 from torch import Tensor, nn
 
 from imle_opt._bridge import flat_instances
@@ -83,7 +84,9 @@ class DirectionalGradient(nn.Module):
         behind = self.step if self.direction != "forward" else 0.0
         high, _, _ = maximum(theta_hat + ahead * theta, family, rows)
         low, _, _ = maximum(theta_hat - behind * theta, family, rows)
-        return (low - high) / (ahead + behind)
+        # Else, where one of the solves has no decision, the gradient of the other would remain.
+        failed = low.isnan() | high.isnan()
+        return torch.where(failed, torch.nan, (low - high) / (ahead + behind))
 
     @property
     def undecided(self) -> int:

@@ -89,7 +89,8 @@ class SPOPlus(nn.Module):
         point = 2 * theta_hat - theta
         bound, _, _ = maximum(point, family, rows)
         value = bound - event_sum(point * best.nan_to_num(nan=0.0), family.event_dim) - fixed
-        return torch.where(has_nan(best, family.event_dim), torch.nan, value)
+        failed = has_nan(best, family.event_dim) | bound.isnan()
+        return torch.where(failed, torch.nan, value)
 
     @property
     def undecided(self) -> int:

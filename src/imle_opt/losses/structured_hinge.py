@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import final
 
+import torch
 from torch import Tensor, nn
 
 from imle_opt._bridge import flat_instances
@@ -76,7 +77,9 @@ class StructuredHinge(nn.Module):
         y = solutions.detach().to(theta)
         rows = flat_instances(instances, tuple(theta.shape[: theta.ndim - event_dim]))
         augmented, _, _ = maximum(theta + self.margin * (1 - 2 * y), self.family, rows)
-        return augmented + self.margin * event_sum(y, event_dim) - event_sum(theta * y, event_dim)
+        value = augmented + self.margin * event_sum(y, event_dim) - event_sum(theta * y, event_dim)
+        # Else the gradient of <theta, y> would remain in rows without a decision.
+        return torch.where(augmented.isnan(), torch.nan, value)
 
     @property
     def undecided(self) -> int:
