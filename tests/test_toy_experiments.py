@@ -12,7 +12,7 @@ import pytest
 import torch
 
 ROOT = Path(__file__).parent.parent
-NAMES = ("arsm_toy", "relax_toy")
+NAMES = ("arsm_toy", "relax_toy", "explain")
 
 
 @pytest.fixture
@@ -69,3 +69,10 @@ def test_gradients_of_the_toy_are_unbiased_for_every_run(method, load):
     assert ((drawn.mean(0) - slope).abs() < 4.5 * error).all()
     # Runs differ in theta and t: a surrogate that mixed them up would have slopes by its neighbours.
     assert drawn.std(0).min() > 0
+
+
+def test_median_ranks_count_from_the_largest_score(load):
+    scores = torch.tensor([[[0.1, 3.0, 2.0, -1.0], [4.0, 3.0, 2.0, 1.0]]])
+    relevant = torch.tensor([[[True, False, True, False], [False, True, False, True]]])
+    # Ranks 3 and 2; 2 and 4.
+    assert load("explain").median_ranks(scores, relevant).tolist() == [(2.5 + 3) / 2]
