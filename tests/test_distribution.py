@@ -145,6 +145,14 @@ def test_instances_reach_every_solve():
         assert (found == only).all()
 
 
+def test_families_take_no_instances_and_a_given_layer_keeps_its_mode():
+    with pytest.raises(InvalidInputError, match="instances"):
+        ConstrainedExponentialFamily(normal(3, 5), KSubset(2), instances={"rhs": torch.ones(3)})
+    layer = BlackBox(opaque("max"), 2.0).eval()
+    assert ConstrainedExponentialFamily(normal(3, 5), opaque("max")).rsample(layer=layer).shape == (1, 3, 5)
+    assert not layer.training
+
+
 def test_bad_options_are_refused():
     for make, message in (
         (lambda: ConstrainedExponentialFamily(normal(3, 5), opaque(), temperature=0.0), "`temperature`"),

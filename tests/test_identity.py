@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from imle_opt.families import KSubset
+from imle_opt.families import Categorical, KSubset, SolutionPool, SpanningTree
 from imle_opt.layers import Identity, StraightThrough
 from imle_opt.noise import Gumbel
 from imle_opt_solvers.errors import InvalidInputError
@@ -74,7 +74,8 @@ def test_small_costs_in_low_precision(dtype):
 def test_a_mean_needs_decisions_of_one_sum(projection):
     with pytest.raises(InvalidInputError, match=r"same sum.*Use projection='norm'"):
         Identity(opaque(), projection=projection)
-    Identity(KSubset(2), projection=projection)
+    for family in (KSubset(2), Categorical(), SpanningTree(4), SolutionPool(Recorder(cardinality=2))):
+        Identity(family, projection=projection)
     with pytest.raises(InvalidInputError, match="`projection` must be one of 'none'"):
         Identity(opaque(), projection="std")
 

@@ -306,6 +306,14 @@ def test_families_that_lack_something_are_refused_with_what_would_work():
             make()
 
 
+@every
+def test_instances_are_refused_not_ignored(name):
+    theta = normal(3, 6)
+    for layer in (MAKERS[name]().train(), MAKERS[name]().eval()):
+        with pytest.raises(InvalidInputError, match="instances"):
+            layer(theta, instances={"rhs": torch.ones(3)})
+
+
 def test_bad_options_are_refused():
     for make, message in (
         (lambda: GumbelSoftmax(Categorical(), 0.0), "`temperature` must be positive"),

@@ -15,10 +15,12 @@ from imle_opt.families import (
     ExactSampler,
     MAPOracle,
     Marginals,
+    Polytope,
     Sampler,
     as_family,
     require,
 )
+from imle_opt.families._checks import check_no_instances
 from imle_opt.layers import IMLE, Layer
 from imle_opt.noise import Noise, SumOfGamma
 from imle_opt.targets import Adaptive
@@ -79,6 +81,8 @@ class ConstrainedExponentialFamily:
             SumOfGamma(kappa="auto", temperature=temperature) if noise is None else noise
         )
         self._instances = instances
+        if not isinstance(self.family, Polytope):
+            check_no_instances(instances, self.family)
         self._rows = flat_instances(instances, self.batch_shape)
 
     @property
@@ -132,7 +136,9 @@ class ConstrainedExponentialFamily:
             raise InvalidInputError(
                 f"`num_samples` is {num_samples}, and the layer's own is {layer.num_samples}: give it once."
             )
+        was_training = layer.training
         samples: Tensor = layer.train()(self.costs, instances=self._instances, generator=generator)
+        layer.train(was_training)
         return samples
 
     def marginals(self) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from imle_opt._checks import check_at_least_one, check_positive
 from imle_opt.families import MAPOracle, Reparameterized, require
+from imle_opt.families._checks import check_no_instances
 from imle_opt.layers._relaxed import relaxed_draw
 from imle_opt.layers.layer import Draw, Layer
 
@@ -66,6 +67,7 @@ class GumbelRao(Layer):
         self, theta: Tensor, instances: Mapping[str, Any] | None, generator: torch.Generator | None
     ) -> Draw:
         """Draw exact samples, as `Layer.draw` says."""
+        check_no_instances(instances, self.family)
         family = self._reparameterized
         samples = family.sample(theta, self.num_samples, generator)
         repeated = samples.expand(self.num_conditional, *samples.shape)

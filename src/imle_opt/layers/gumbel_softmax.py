@@ -10,6 +10,7 @@ from torch import Tensor
 
 from imle_opt._checks import check_positive
 from imle_opt.families import MAPOracle, Reparameterized, require
+from imle_opt.families._checks import check_no_instances
 from imle_opt.layers._relaxed import relaxed_draw
 from imle_opt.layers.layer import Draw, Layer
 
@@ -70,6 +71,7 @@ class GumbelSoftmax(Layer):
         self, theta: Tensor, instances: Mapping[str, Any] | None, generator: torch.Generator | None
     ) -> Draw:
         """Draw relaxed samples, or hardened ones, as `Layer.draw` says."""
+        check_no_instances(instances, self.family)
         family = self._reparameterized
         noise = family.rsample(theta, self.num_samples, generator).detach() - theta
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from imle_opt._checks import check_choice
 from imle_opt._perturbed import NoiseSource, event_sum, over_event
-from imle_opt.families import KSubset, MAPOracle, Polytope
+from imle_opt.families import Categorical, KSubset, MAPOracle, Polytope, SolutionPool, SpanningTree
 from imle_opt.layers.layer import Draw, Layer
 from imle_opt.noise import Noise, NoNoise
 from imle_opt_solvers.errors import InvalidInputError
@@ -122,6 +122,7 @@ def project_gradient(gradient: Tensor, theta: Tensor, projection: Projection, ev
 
 
 def _has_one_sum(family: MAPOracle) -> bool:
-    if isinstance(family, Polytope):
-        return family.solver.traits.cardinality is not None
-    return isinstance(family, KSubset)
+    if isinstance(family, (Polytope, SolutionPool)):
+        solver = family.solver if isinstance(family, Polytope) else family
+        return solver.traits.cardinality is not None
+    return isinstance(family, (KSubset, Categorical, SpanningTree))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from imle_opt._checks import check_positive
 from imle_opt.families import KSubset, MAPOracle, require
+from imle_opt.families._checks import check_no_instances
 from imle_opt.layers._relaxed import relaxed_draw
 from imle_opt.layers.layer import Draw, Layer
 from imle_opt.noise import Gumbel
@@ -62,6 +63,7 @@ class L2X(Layer):
         self, theta: Tensor, instances: Mapping[str, Any] | None, generator: torch.Generator | None
     ) -> Draw:
         """Draw relaxed samples, as `Layer.draw` says."""
+        check_no_instances(instances, self.family)
         shape = (self._subsets.k, self.num_samples, *theta.shape)
         noise = Gumbel().draw(shape, generator=generator, dtype=theta.dtype, device=theta.device)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from imle_opt._checks import check_positive
 from imle_opt.families import Categorical, MAPOracle, require
+from imle_opt.families._checks import check_no_instances
 from imle_opt.layers._relaxed import relaxed_draw
 from imle_opt.layers.layer import Draw, Layer
 
@@ -62,6 +63,7 @@ class ReinMax(Layer):
         self, theta: Tensor, instances: Mapping[str, Any] | None, generator: torch.Generator | None
     ) -> Draw:
         """Draw exact samples, as `Layer.draw` says."""
+        check_no_instances(instances, self.family)
         samples = self._categorical.sample(theta, self.num_samples, generator)
         between = (samples + torch.softmax(theta / self.temperature, -1)) / 2
         shift = between.log() - theta

@@ -11,6 +11,7 @@ from torch import Tensor
 from imle_opt._checks import check_positive
 from imle_opt._perturbed import NoiseSource
 from imle_opt.families import MAPOracle, Marginals, require
+from imle_opt.families._checks import check_no_instances
 from imle_opt.layers._relaxed import relaxed_draw
 from imle_opt.layers.layer import Draw, Layer
 from imle_opt.noise import Gumbel, Noise
@@ -72,6 +73,7 @@ class StochasticSoftmaxTrick(Layer):
         self, theta: Tensor, instances: Mapping[str, Any] | None, generator: torch.Generator | None
     ) -> Draw:
         """Draw relaxed samples, or hardened ones, as `Layer.draw` says."""
+        check_no_instances(instances, self.family)
         perturbed = self.noise.perturbed(self.family, theta, self.num_samples, instances, generator)
 
         def relaxation(point: Tensor) -> Tensor:

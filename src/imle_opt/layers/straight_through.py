@@ -11,6 +11,7 @@ from torch import Tensor
 from imle_opt._checks import check_choice, check_positive
 from imle_opt._perturbed import NoiseSource
 from imle_opt.families import MAPOracle, Marginals, Sampler, require
+from imle_opt.families._checks import check_no_instances
 from imle_opt.layers._relaxed import relaxed_draw
 from imle_opt.layers.layer import Draw, Layer
 from imle_opt.noise import Noise, NoNoise
@@ -90,12 +91,14 @@ class StraightThrough(Layer):
     ) -> Draw:
         """Draw perturb-and-MAP or exact samples, as `Layer.draw` says."""
         if self._sampler is not None:
+            check_no_instances(instances, self.family)
             samples = self._sampler.sample(theta, self.num_samples, generator)
         else:
             perturbed = self.noise.perturbed(self.family, theta, self.num_samples, instances, generator)
             samples = perturbed.decide(theta)
         mean = self._mean
         if mean is not None:
+            check_no_instances(instances, self.family)
             return relaxed_draw(
                 theta,
                 lambda point: mean.marginals(point, self.temperature).expand_as(samples),

@@ -60,6 +60,7 @@ def maximise(
     combination = start
     rows = torch.arange(len(theta), device=theta.device)
     enough = tolerance * (1 + theta.abs().amax(-1)) if theta.numel() else theta.new_zeros(len(theta))
+    unfinished = torch.zeros(len(theta), dtype=torch.bool, device=theta.device)
     for _ in range(max_iterations):
         if not len(rows):
             break
@@ -67,11 +68,13 @@ def maximise(
         slope = theta[rows] - regularizer.gradient(combination.points[rows])
         vertices, fixed = oracle(rows, slope)
         value = (slope * combination.points[rows]).sum(-1) + combination.fixed_part[rows]
-        going = (slope * vertices).sum(-1) + fixed - value > enough[rows]
-        going &= ~combination.find(rows, vertices).any(-1)
+        # NaN: a solve without a decision; such a row cannot go on, and is not done.
+        going = ~((slope * vertices).sum(-1) + fixed - value <= enough[rows])
+        stuck = going & (combination.find(rows, vertices) | vertices.isnan().any(-1, keepdim=True)).any(-1)
+        unfinished[rows[stuck]] = True
+        going &= ~stuck
         rows = rows[going]
         combination = _towards(combination, rows, vertices[going], fixed[going], theta, regularizer)
-    unfinished = torch.zeros(len(theta), dtype=torch.bool, device=theta.device)
     unfinished[rows] = True
     return combination, unfinished
 
