@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 PYTEST_ARGS ?= -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: demo test test-lowest check check-format check-lint check-types check-contracts check-docs format docs wheel \
-	install clean bench
+	bench install clean
 
 install: $(STAMP)
 
@@ -50,7 +50,17 @@ check-types: $(STAMP)
 check-contracts: $(STAMP)
 	$(BIN)/lint-imports --no-logo
 
-check-# All of it, with tables and plot into the docs; one case by name, printed: make bench CASE=grid-lp-5x5
+check-docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+format: $(STAMP)
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
+# All of it, with tables and plot into the docs; one case by name, printed: make bench CASE=grid-lp-5x5
 PEERS := .bench-peers
 BENCH := PYTHONPATH=$(PEERS) $(BIN)/python -m benchmarks.compare
 
@@ -60,16 +70,6 @@ bench: $(STAMP) $(PEERS)
 $(PEERS): benchmarks/requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(PEERS) -r benchmarks/requirements.txt
 	touch $(PEERS)
-
-docs: $(STAMP)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
-
-format: $(STAMP)
-	$(BIN)/ruff format
-	$(BIN)/ruff check --fix
-
-docs: $(STAMP)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 wheel: $(STAMP)
 	$(BIN)/python -m hatchling build -t wheel
