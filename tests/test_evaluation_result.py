@@ -8,7 +8,9 @@ import sys
 import numpy as np
 import pytest
 
-from imle_opt.evaluation.picture import picture_of
+import linear_models as models
+from imle_opt.evaluation.cost_sample import CostSample, SampledCosts
+from imle_opt.evaluation.picture import ItemsPicture, picture_of
 from imle_opt.evaluation.result import (
     STATUSES,
     Evaluation,
@@ -19,7 +21,9 @@ from imle_opt.evaluation.result import (
     Timings,
     status_counts,
 )
-from imle_opt_solvers import FunctionSolver, Sense, SpanningTree, Status, grid_path
+from imle_opt_solvers import FunctionSolver, Knapsack, Sense, SpanningTree, Status, grid_path
+from imle_opt_solvers.engines.highs import HighsSolver
+from imle_opt_solvers.structured_solver import linear_solver
 
 OPTIMAL, FEASIBLE, LIMIT = (STATUSES.index(each) for each in (Status.OPTIMAL, Status.FEASIBLE, Status.LIMIT))
 
@@ -42,6 +46,7 @@ def method(**changes):
         "gaps": np.array([[0.0, 0.0, np.nan]]),
         "errors": PredictionErrors(*np.ones((4, 1))),
         "worst_rows": (),
+        "sampled_costs": SampledCosts(np.empty(0), np.empty(0)),
         "seconds": 1.0,
     }
     return MethodResult(**{**settings, **changes})
@@ -99,6 +104,32 @@ def test_pictures():
     tree = picture_of(SpanningTree(np.array([[0, 1], [1, 2], [0, 2]])))
     assert (tree.costs_on, tree.positions) == ("edges", None)
     assert picture_of(FunctionSolver(lambda costs: costs, 2, "min")) is None
+
+
+def test_pictures_of_knapsacks_by_any_name():
+    weights, capacities = [[3, 4, 2, 5, 1, 4], [2, 1, 5, 3, 2, 2]], [9, 7]
+    model = models.knapsack()
+    for solver in (Knapsack(weights, capacities), HighsSolver(model), linear_solver(model, None, "raise")):
+        items = picture_of(solver)
+        assert isinstance(items, ItemsPicture)
+        np.testing.assert_array_equal(items.weights, weights)
+        np.testing.assert_array_equal(items.capacities, capacities)
+    for other in (models.assignment(), models.polygon(), models.facility_location()):
+        assert picture_of(HighsSolver(other)) is None
+
+
+@pytest.mark.parametrize(("rows", "size"), [(1, 1), (3, 5), (60, 36), (7, 400), (1000, 40), (401, 1)])
+def test_sampled_costs_do_not_depend_on_blocks(rows, size):
+    table = np.arange(rows * size, dtype=float).reshape(rows, size)
+    sample = CostSample(rows, size)
+    whole = sample.take(table, 0)
+    assert len(whole) == sample.count == min(400, rows * size)
+    for length in (1, 2, 7, rows):
+        cut = [sample.take(table[start : start + length], start) for start in range(0, rows, length)]
+        np.testing.assert_array_equal(np.concatenate(cut), whole)
+    seen = np.unique(whole // size)
+    assert len(seen) == min(rows, 400)
+    assert len(np.unique(whole % size)) >= min(size, sample.count) / 2
 
 
 def test_the_result_loads_no_torch():

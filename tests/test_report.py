@@ -90,6 +90,16 @@ def opened(browser, judged):
     assert said == []
 
 
+def test_the_costs_drawn_are_pairs_of_the_tables(judged):
+    evaluation, _, path = judged
+    true = np.load(path.parent / "true.npy").ravel()
+    for place, method in enumerate(evaluation.methods[:3]):
+        predicted = np.load(path.parent / f"{place}.npy").ravel()
+        drawn = set(zip(method.sampled_costs.true, method.sampled_costs.predicted, strict=True))
+        assert len(drawn) == 400
+        assert drawn <= set(zip(true, predicted, strict=True))
+
+
 def first_column(page):
     return page.locator("#methods tbody th").all_inner_texts()
 

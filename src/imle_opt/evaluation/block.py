@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imle_opt.evaluation.cost_errors import TrueRanks, row_errors
+from imle_opt.evaluation.cost_sample import CostSample
 from imle_opt.evaluation.remembered import RememberingSolver, status_codes
 from imle_opt.evaluation.result import CodeArray
 from imle_opt_solvers import InvalidInputError, RegretError, SolveError, Solver
@@ -49,6 +50,8 @@ class Block:
         worst_rows: (R, w) the rows of the block with the highest regrets, -1 where there are fewer.
         worst_true: (R, w, *shape) their true costs.
         worst_predicted: (R, w, *shape) their predicted costs.
+        sampled_true: (k,) those of the sampled costs that lie in the block.
+        sampled_predicted: (R, k) the same, as they are predicted.
         seconds: (R + 1, 2) wall clock of each run and, last, of the true costs: in solves, in ties.
     """
 
@@ -71,6 +74,8 @@ class Block:
     worst_rows: NDArray[np.int64]
     worst_true: FloatArray
     worst_predicted: FloatArray
+    sampled_true: FloatArray
+    sampled_predicted: FloatArray
     seconds: FloatArray
 
     def arrays(self) -> dict[str, Any]:
@@ -109,7 +114,13 @@ class BlockTask:
 
 
 def measure(
-    task: BlockTask, solver: RememberingSolver, *, worst_case: bool, tolerance: float, true_mean: float
+    task: BlockTask,
+    solver: RememberingSolver,
+    *,
+    worst_case: bool,
+    tolerance: float,
+    true_mean: float,
+    sample: CostSample,
 ) -> Block:
     """Solve and compare the rows of a block.
 
@@ -119,6 +130,7 @@ def measure(
         worst_case: whether the worst tie is looked for, in all runs but references.
         tolerance: as for `imle_opt_solvers.regret.evaluate`.
         true_mean: of all true costs.
+        sample: which costs to keep for the report.
 
     Raises:
         InvalidInputError: costs that the solver refuses.
@@ -136,6 +148,7 @@ def measure(
     ]
     stacked = {name: np.stack([run[name] for run in runs]) for name in runs[0]}
     seconds = np.concatenate([stacked.pop("seconds"), [[best.seconds, 0.0]]])
+    sampled = [sample.take(predicted.reshape(rows, -1), task.start) for predicted in task.predicted]
     return Block(
         start=task.start,
         stop=task.start + rows,
@@ -143,6 +156,8 @@ def measure(
         true_codes=status_codes(best.statuses),
         true_gaps=best.gaps,
         true_scatter=np.square(flat - true_mean).sum(axis=1),
+        sampled_true=sample.take(flat, task.start),
+        sampled_predicted=np.stack(sampled),
         seconds=seconds,
         **stacked,
     )

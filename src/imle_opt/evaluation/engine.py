@@ -20,6 +20,7 @@ from functools import partial
 import numpy as np
 
 from imle_opt.evaluation.block import Block, BlockTask, measure
+from imle_opt.evaluation.cost_sample import CostSample
 from imle_opt.evaluation.inputs import RowFeed, Run, TrueFacts, row_mismatch
 from imle_opt.evaluation.remembered import RememberingSolver
 from imle_opt.evaluation.schedule import BlockSizes
@@ -133,7 +134,12 @@ class _Tasks:
 def _measured(work: Work, solver: RememberingSolver, task: BlockTask) -> tuple[Block, float]:
     began = time.perf_counter()
     block = measure(
-        task, solver, worst_case=work.worst_case, tolerance=work.tolerance, true_mean=work.true.mean
+        task,
+        solver,
+        worst_case=work.worst_case,
+        tolerance=work.tolerance,
+        true_mean=work.true.mean,
+        sample=CostSample(work.true.rows, work.constant.size),
     )
     return block, time.perf_counter() - began
 

@@ -7,12 +7,17 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from imle_opt_solvers import ShortestPath, Solver, SpanningTree
+from imle_opt_solvers import Knapsack, ShortestPath, Solver, SpanningTree
 from imle_opt_solvers.arcs import CostsOn
 from imle_opt_solvers.graph import Graph
+from imle_opt_solvers.linear_model import LinearModel
 from imle_opt_solvers.solution import FloatArray
 
 __all__ = ["GraphPicture", "ItemsPicture", "Picture", "picture_of"]
+
+
+_MOST_CAPACITIES = 4
+"""With more constraints a model is drawn as a knapsack no more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +57,28 @@ def picture_of(solver: Solver) -> Picture | None:
         return GraphPicture(solver.graph, solver.costs_on, _positions(solver.graph))
     if isinstance(solver, SpanningTree):
         return GraphPicture(solver.graph, "edges", _positions(solver.graph))
-    return None
+    if isinstance(solver, Knapsack):
+        return ItemsPicture(solver.weights, solver.capacity)
+    model = getattr(solver, "model", None)
+    return _items(model) if isinstance(model, LinearModel) else None
+
+
+def _items(model: LinearModel) -> ItemsPicture | None:
+    """Return the picture of a linear model that is a knapsack: items that are taken or not, capacities."""
+    columns = model.predicted.columns
+    packing = (
+        len(columns) == model.num_columns
+        and model.predicted_binary
+        and 1 <= model.num_rows <= _MOST_CAPACITIES
+        and np.isneginf(model.row_lower).all()
+        and (model.row_values >= 0).all()
+    )
+    if not packing:
+        return None
+    rows = np.repeat(np.arange(model.num_rows), np.diff(model.row_starts))
+    weights = np.zeros((model.num_rows, model.num_columns))
+    np.add.at(weights, (rows, model.row_columns), model.row_values)
+    return ItemsPicture(weights[:, columns], model.row_upper)
 
 
 def _positions(graph: Graph) -> FloatArray | None:

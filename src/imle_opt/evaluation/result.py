@@ -17,6 +17,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from imle_opt.evaluation.cost_sample import SampledCosts
 from imle_opt.evaluation.picture import Picture
 from imle_opt_solvers.solution import FloatArray, Sense, Status
 
@@ -155,6 +156,7 @@ class MethodResult:
         gaps: (S, N) proven relative gap of those solves; 0 where optimal, NaN where unknown.
         errors: of the predicted costs.
         worst_rows: the rows with the highest regret, at most ten, worst first; rows without regret are none.
+        sampled_costs: some true and predicted costs, to draw.
         seconds: spent on this method, all workers added up.
     """
 
@@ -170,6 +172,7 @@ class MethodResult:
     gaps: FloatArray
     errors: PredictionErrors
     worst_rows: tuple[WorstRow, ...]
+    sampled_costs: SampledCosts
     seconds: float
 
     @property

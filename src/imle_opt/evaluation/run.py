@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from imle_opt.evaluation.block import MOST_WORST, Block
 from imle_opt.evaluation.cost_errors import errors_of
+from imle_opt.evaluation.cost_sample import CostSample, SampledCosts
 from imle_opt.evaluation.engine import Work, WorkTimes, run_blocks
 from imle_opt.evaluation.inputs import MethodFiles, Run, hash_file, open_predicted, open_runs, read_true
 from imle_opt.evaluation.picture import picture_of
@@ -107,7 +108,7 @@ def evaluate_files(request: EvaluationRequest, begin: Callable[[int], Callable[[
         times.reading = time.perf_counter() - began
         num_runs = len(runs) + 1
         solved = begin(true.rows * num_runs)
-        found = _Collected(num_runs, true.rows)
+        found = _Collected(num_runs, CostSample(true.rows, true.means.size))
         remembering = RememberingSolver(solver)
         work = Work(
             solver=remembering,
@@ -149,9 +150,13 @@ def evaluate_files(request: EvaluationRequest, begin: Callable[[int], Callable[[
 
 @final
 class _Collected:
-    """Blocks put together: (N,), (R, N)."""
+    """Blocks put together: (N,), (R, N), and samples of costs (T,), (R, T)."""
 
-    def __init__(self, runs: int, rows: int) -> None:
+    def __init__(self, runs: int, sample: CostSample) -> None:
+        rows = sample.rows
+        self._sample = sample
+        self.sampled_true: FloatArray = np.empty(sample.count)
+        self.sampled_predicted: FloatArray = np.empty((runs, sample.count))
         self.optimal_objectives: FloatArray = np.empty(rows)
         self.true_codes: NDArray[np.uint8] = np.empty(rows, dtype=np.uint8)
         self.true_gaps: FloatArray = np.empty(rows)
@@ -174,6 +179,9 @@ class _Collected:
             getattr(self, name)[rows] = getattr(block, name)
         for name in _PER_RUN:  # fmt: skip
             getattr(self, name)[:, rows] = getattr(block, name)
+        samples = self._sample.between(block.start, block.stop)
+        self.sampled_true[samples] = block.sampled_true
+        self.sampled_predicted[:, samples] = block.sampled_predicted
         self.seconds += block.seconds
         for run, worst in enumerate(self.worst):
             for place in np.flatnonzero(block.worst_rows[run] >= 0).tolist():
@@ -241,6 +249,7 @@ def _method(
             int(np.prod(request.solver.shape, dtype=np.int64)),
         ),
         worst_rows=_worst_rows(worst, places[0], seeds, solver, found),
+        sampled_costs=SampledCosts(found.sampled_true, found.sampled_predicted[places[0]]),
         seconds=float(found.seconds[chosen].sum()),
     )
 

@@ -13,7 +13,6 @@ __all__ = ["cost_chart", "difference_charts", "regret_chart"]
 
 _POINTS = 201
 _BINS = 41
-_DOTS = 400
 
 
 def regret_chart(evaluation: Evaluation) -> Chart:
@@ -50,18 +49,15 @@ def difference_charts(evaluation: Evaluation, judgement: Judgement) -> tuple[Cha
 
 
 def cost_chart(evaluation: Evaluation) -> Chart | None:
-    """Return predicted against true costs of the instances with the highest regret, where there are any."""
-    series: list[Series] = []
-    for place, method in enumerate(evaluation.methods):
-        if not method.worst_rows:
-            continue
-        true = np.concatenate([each.true_costs.ravel() for each in method.worst_rows])
-        predicted = np.concatenate([each.predicted_costs.ravel() for each in method.worst_rows])
-        chosen = np.unique(np.linspace(0, true.size - 1, min(true.size, _DOTS)).round().astype(np.intp))
-        series.append(Series(method.name, "points", true[chosen], predicted[chosen], place))
+    """Return predicted against true costs, a sample spread over all instances, where there are any."""
+    series = [
+        Series(method.name, "points", method.sampled_costs.true, method.sampled_costs.predicted, place)
+        for place, method in enumerate(evaluation.methods)
+        if method.sampled_costs.true.size
+    ]
     if not series:
         return None
-    title = "Predicted against true costs in the instances of highest regret"
+    title = "Predicted against true costs, a sample over all instances"
     return Chart("costs", title, "true cost", "predicted cost", tuple(series), diagonal=True)
 
 

@@ -222,7 +222,7 @@ def _costs(chart: Chart | None) -> str:
     if chart is None:
         return ""
     return (
-        "<h2>Predicted and true costs</h2><p>Of the instances of highest regret, up to 400 costs a method; "
+        "<h2>Predicted and true costs</h2><p>Up to 400 costs a method, spread over all instances; "
         f"on the dotted line a prediction is right.</p>{_chart(chart)}"
     )
 
