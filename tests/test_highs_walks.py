@@ -256,8 +256,11 @@ def test_an_interrupt_between_two_steps_leaves_the_solver_usable(monkeypatch):
         if next(steps) == 20:
             signal.raise_signal(signal.SIGINT)
 
+    # Whatever ran before in this process may have taken Python's handler away.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     with monkeypatch.context() as patch:
         patch.setattr(simplex, "walk", interrupted)
         with pytest.raises(KeyboardInterrupt):
             solver.solve(costs)
+    signal.signal(signal.SIGINT, handler)
     np.testing.assert_array_equal(solver.solve(costs).decisions, expected)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 import pickle
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -424,3 +427,53 @@ def test_unbounded_integers_are_unbounded_and_not_infeasible():
         for solver in ("scip", "cbc", "highs") if interface == "pywraplp" else ("scip", "highs"):
             solution = native(interface, free, solver).with_on_failure("nan").solve([1.0, 1.0, 1.0])
             assert solution.statuses == (Status.UNBOUNDED,)
+
+
+@pytest.mark.parametrize("api", ["pywraplp", "cp_model", "mathopt"])
+def test_ctrl_c_still_raises_after_cp_sat_has_solved(api):
+    """CP-SAT takes the signal's handler while it solves, and does not give Python's back: it would kill."""
+    code = f"""
+import signal
+import numpy as np
+from imle_opt_solvers.wrap import wrap
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if {api!r} == "pywraplp":
+    from ortools.linear_solver import pywraplp
+    model = pywraplp.Solver.CreateSolver("SAT")
+    x = [model.BoolVar(f"x{{i}}") for i in range(4)]
+    model.Add(sum(x) <= 2)
+    model.Maximize(sum(x))
+    solver = wrap(model, engine="native")
+elif {api!r} == "cp_model":
+    from ortools.sat.python import cp_model
+    model = cp_model.CpModel()
+    x = [model.new_bool_var(f"x{{i}}") for i in range(4)]
+    model.add(sum(x) <= 2)
+    model.maximize(sum(x))
+    solver = wrap(model, engine="native")
+else:
+    from ortools.math_opt.python import mathopt
+    model = mathopt.Model()
+    x = [model.add_binary_variable(name=f"x{{i}}") for i in range(4)]
+    model.add_linear_constraint(sum(x) <= 2)
+    model.maximize(sum(x))
+    solver = wrap(model, engine="native:cp-sat")
+assert solver.traits.engine == "native:cp-sat"
+solver.solve(np.arange(4.0))
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    folder = str(Path(__file__).parent)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "interrupted"

@@ -122,3 +122,5 @@ def _apply_limits(parameters: Any, limits: Limits) -> None:
     # A single worker proves little without cuts; several share the work, and must do so in a fixed order.
     parameters.linearization_level = 2 if limits.threads == 1 else 1
     parameters.interleave_search = limits.threads > 1
+    # CP-SAT's own handler of Ctrl-C does not give Python's back: the next one would end the process.
+    parameters.catch_sigint_signal = False

@@ -142,9 +142,9 @@ def _apply_limits(mp: Any, solver: str, limits: Limits) -> None:
     if solver == "cp-sat":
         mp.SetNumThreads(limits.threads)
         # A single worker proves little without cuts; several share the work, and must do so in a fixed order.
-        mp.SetSolverSpecificParametersAsString(
-            "linearization_level: 2" if limits.threads == 1 else "interleave_search: true"
-        )
+        work = "linearization_level: 2" if limits.threads == 1 else "interleave_search: true"
+        # CP-SAT's own handler of Ctrl-C does not give Python's back: the next one would end the process.
+        mp.SetSolverSpecificParametersAsString(f"{work} catch_sigint_signal: false")
     if solver == "highs":
         threads = "parallel=off" if limits.threads == 1 else f"parallel=on,threads={limits.threads}"
         # HiGHS ignores the gap of `MPSolverParameters`, and prints a banner on each solve.

@@ -196,6 +196,8 @@ def _parameters(solver: str, mixed_integer: bool, limits: Limits) -> Any:
         # A single worker proves little without cuts; several share the work, and must do so in a fixed order.
         parameters.cp_sat.linearization_level = 2 if limits.threads == 1 else 1
         parameters.cp_sat.interleave_search = limits.threads > 1
+        # CP-SAT's own handler of Ctrl-C does not give Python's back: the next one would end the process.
+        parameters.cp_sat.catch_sigint_signal = False
     return parameters
 
 
