@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from imle_opt_solvers import Knapsack, ShortestPath, Solver, SpanningTree
+from imle_opt_solvers import ShortestPath, Solver, SpanningTree
 from imle_opt_solvers.arcs import CostsOn
 from imle_opt_solvers.graph import Graph
 from imle_opt_solvers.linear_model import LinearModel
@@ -53,6 +53,9 @@ Picture: TypeAlias = GraphPicture | ItemsPicture
 
 def picture_of(solver: Solver) -> Picture | None:
     """Return how to draw a solver's decisions; None where they have no picture."""
+    # An import at the top would load an engine also where nothing is solved, as in `imle-opt predict`.
+    from imle_opt_solvers import Knapsack
+
     if isinstance(solver, ShortestPath):
         return GraphPicture(solver.graph, solver.costs_on, _positions(solver.graph))
     if isinstance(solver, SpanningTree):
