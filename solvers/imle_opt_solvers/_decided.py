@@ -7,14 +7,9 @@ from typing import Self, final
 
 import numpy as np
 
-from imle_opt_solvers.solution import FloatArray, Solution
+from imle_opt_solvers.solution import FloatArray, Solution, dot
 
-__all__ = ["Decided", "dot"]
-
-
-def dot(costs: FloatArray, decisions: FloatArray) -> FloatArray:
-    """Return `<costs_b, decisions_b>` of every row: (B, m), (B, m) -> (B,)."""
-    return np.asarray(np.einsum("bm,bm->b", costs, decisions))
+__all__ = ["Decided"]
 
 
 @final

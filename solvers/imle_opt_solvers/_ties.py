@@ -26,9 +26,9 @@ from typing import Any, TypeAlias, final
 import numpy as np
 from numpy.typing import NDArray
 
-from imle_opt_solvers._decided import Decided, dot
+from imle_opt_solvers._decided import Decided
 from imle_opt_solvers.instances import Instances
-from imle_opt_solvers.solution import FloatArray
+from imle_opt_solvers.solution import FloatArray, dot
 from imle_opt_solvers.solver import CostDomain, Solver
 
 __all__ = ["TieProblem", "WorstTies", "find_worst_ties"]

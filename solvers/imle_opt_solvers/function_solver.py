@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from imle_opt_solvers.errors import InvalidInputError
 from imle_opt_solvers.instances import Instances
-from imle_opt_solvers.solution import FloatArray, OnFailure, Sense, Solution, Status
+from imle_opt_solvers.solution import FloatArray, OnFailure, Sense, Solution, Status, dot
 from imle_opt_solvers.solver import Solver, Traits
 
 __all__ = ["FunctionSolver"]
@@ -61,7 +61,7 @@ class FunctionSolver(Solver):
             decisions = self._checked(self.function(costs.copy()), costs.shape)
         else:
             decisions = np.stack([self._checked(self.function(row.copy()), self.shape) for row in costs])
-        objectives = np.einsum("bm,bm->b", costs.reshape(rows, -1), decisions.reshape(rows, -1))
+        objectives = dot(costs.reshape(rows, -1), decisions.reshape(rows, -1))
         return Solution(decisions, objectives, (Status.OPTIMAL,) * rows, np.full(rows, np.nan), 0.0)
 
     def _checked(self, returned: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Literal, final
 
-import numpy as np
-
 from imle_opt_solvers._checks import check_option, check_shape, refuse_overflow
 from imle_opt_solvers.errors import InvalidInputError
 from imle_opt_solvers.instances import Instances
-from imle_opt_solvers.solution import FloatArray, OnFailure, Sense, Solution, Status
+from imle_opt_solvers.solution import FloatArray, OnFailure, Sense, Solution
 from imle_opt_solvers.solver import Solver, Traits
 
 __all__ = ["Ranking"]
@@ -58,10 +56,4 @@ class Ranking(Solver):
 
         refuse_overflow(costs, largest_decision=costs.shape[1])
         decisions = ranks(costs if self.sense is Sense.MAX else -costs)
-        return Solution(
-            decisions,
-            np.einsum("bm,bm->b", costs, decisions),
-            (Status.OPTIMAL,) * len(costs),
-            np.zeros(len(costs)),
-            0.0,
-        )
+        return Solution.optimal(costs, decisions)

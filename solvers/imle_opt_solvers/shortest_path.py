@@ -21,7 +21,7 @@ from imle_opt_solvers.arcs import FOUND, NEGATIVE_CYCLE, NO_PATH, CostsOn, PathR
 from imle_opt_solvers.errors import InvalidInputError, ModelError
 from imle_opt_solvers.graph import as_graph
 from imle_opt_solvers.instances import Instances
-from imle_opt_solvers.solution import FloatArray, OnFailure, Sense, Solution, Status
+from imle_opt_solvers.solution import FloatArray, OnFailure, Sense, Solution, Status, dot
 from imle_opt_solvers.solver import CostDomain, Solver, Traits
 
 __all__ = ["NegativeCosts", "ShortestPath"]
@@ -150,9 +150,7 @@ class ShortestPath(Solver):
         if failed.any():
             decisions[failed], gaps[failed] = np.nan, np.nan
             statuses = tuple(_STATUSES[code] for code in codes.tolist())
-        return Solution(
-            decisions.reshape(costs.shape), np.einsum("bm,bm->b", flat, decisions), statuses, gaps, 0.0
-        )
+        return Solution(decisions.reshape(costs.shape), dot(flat, decisions), statuses, gaps, 0.0)
 
     def _solve_task(self, costs: FloatArray, task: PathTask) -> tuple[FloatArray, IntArray, BoolArray]:
         """Return decisions (R, m), codes (R,) and which rows (R,) are biased."""

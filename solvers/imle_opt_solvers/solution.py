@@ -12,10 +12,21 @@ from numpy.typing import NDArray
 
 from imle_opt_solvers.errors import InvalidInputError
 
-__all__ = ["FloatArray", "Limits", "OnFailure", "Sense", "Solution", "Status"]
+__all__ = [
+    "FloatArray",
+    "Limits",
+    "OnFailure",
+    "Sense",
+    "Solution",
+    "Status",
+    "dot",
+]
 
 FloatArray = NDArray[np.float64]
 OnFailure = Literal["raise", "incumbent", "nan"]
+
+_LONGEST_PRODUCT = 10_000
+"""Entries of a row: BLAS adds longer ones up on several threads, in an order that depends on how many."""
 
 
 class Sense(StrEnum):
@@ -106,3 +117,17 @@ class Solution:
         if self.statuses.count(Status.OPTIMAL) == len(self.statuses):
             return ()
         return tuple(row for row, status in enumerate(self.statuses) if status is not Status.OPTIMAL)
+
+    @classmethod
+    def optimal(cls, costs: FloatArray, decisions: FloatArray) -> Solution:
+        """Return a flat batch whose rows are all proven optimal, both (B, *shape), without a fixed part."""
+        rows = len(costs)
+        objectives = dot(costs.reshape(rows, -1), decisions.reshape(rows, -1))
+        return cls(decisions.reshape(costs.shape), objectives, (Status.OPTIMAL,) * rows, np.zeros(rows), 0.0)
+
+
+def dot(costs: FloatArray, decisions: FloatArray) -> FloatArray:
+    """Return `<costs, decisions>` of each row, (B, m) to (B,), whatever the number of threads."""
+    if costs.shape[1] > _LONGEST_PRODUCT:
+        return np.asarray(np.einsum("bm,bm->b", costs, decisions))
+    return np.asarray(np.vecdot(costs, decisions))

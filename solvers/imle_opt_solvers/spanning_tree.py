@@ -20,7 +20,7 @@ from imle_opt_solvers.arcs import Arcs, compile_region
 from imle_opt_solvers.errors import InvalidInputError, ModelError
 from imle_opt_solvers.graph import Graph, as_graph
 from imle_opt_solvers.instances import Instances
-from imle_opt_solvers.solution import FloatArray, OnFailure, Sense, Solution, Status
+from imle_opt_solvers.solution import FloatArray, OnFailure, Sense, Solution
 from imle_opt_solvers.solver import Solver, Traits
 
 __all__ = ["SpanningTree"]
@@ -109,21 +109,17 @@ class SpanningTree(Solver):
         """Solve the rows of each distinct graph in one call."""
         flat = costs.reshape(len(costs), -1)
         refuse_overflow(flat)
+        weights = flat if self.sense is Sense.MIN else -flat
+        if not instances:  # the usual case, without copies
+            return Solution.optimal(costs, self._run(weights, self._region))
         decisions = np.empty(flat.shape)
-        weights = -self.sense.sign * flat
-        for graph, rows in group_by_graph((instances or {}).get("graph"), self.graph, len(flat)):
+        for graph, rows in group_by_graph(instances["graph"], self.graph, len(flat)):
             if graph.directed:
                 raise InvalidInputError(f"`instances['graph']`, row {rows[0]}: the graph {_DIRECTED}")
             check_num_costs(graph.num_edges, self.shape, "edges", int(rows[0]))
             region = self._region if graph is self.graph else _compile(graph)
             decisions[rows] = self._run(weights[rows], region)
-        return Solution(
-            decisions.reshape(costs.shape),
-            np.einsum("bm,bm->b", flat, decisions),
-            (Status.OPTIMAL,) * len(flat),
-            np.zeros(len(flat)),
-            0.0,
-        )
+        return Solution.optimal(costs, decisions)
 
     def _run(self, weights: FloatArray, region: _Region) -> FloatArray:
         """Minimise `weights` (R, m)."""

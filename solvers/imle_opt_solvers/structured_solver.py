@@ -11,7 +11,7 @@ from imle_opt_solvers.engines.highs import REMEMBERED, HighsSolver
 from imle_opt_solvers.instances import Instances, take_rows
 from imle_opt_solvers.linear_instances import expand_linear_instances
 from imle_opt_solvers.linear_model import LinearModel
-from imle_opt_solvers.solution import FloatArray, Limits, OnFailure, Sense, Solution, Status
+from imle_opt_solvers.solution import FloatArray, Limits, OnFailure, Sense, Solution, Status, dot
 from imle_opt_solvers.solver import Solver
 from imle_opt_solvers.structures import Structure, recognise
 
@@ -73,7 +73,7 @@ class StructuredSolver(Solver):
         decisions = values if self._predicts_all else values[:, self.model.predicted.columns]
         solution = Solution(
             decisions.reshape(costs.shape),
-            np.einsum("bc,bc->b", total, values) + self.model.offset,
+            dot(total, values) + self.model.offset,
             (Status.OPTIMAL,) * len(costs),
             np.zeros(len(costs)),
             0.0,

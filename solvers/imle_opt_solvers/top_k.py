@@ -10,7 +10,7 @@ import numpy as np
 from imle_opt_solvers._checks import check_option, check_shape, refuse_overflow
 from imle_opt_solvers.errors import InvalidInputError
 from imle_opt_solvers.instances import Instances
-from imle_opt_solvers.solution import FloatArray, OnFailure, Sense, Solution, Status
+from imle_opt_solvers.solution import FloatArray, OnFailure, Sense, Solution
 from imle_opt_solvers.solver import Solver, Traits
 
 __all__ = ["OneHot", "TopK"]
@@ -58,7 +58,7 @@ class TopK(Solver):
 
         flat = costs.reshape(len(costs), -1)
         refuse_overflow(flat)
-        return _selected(costs, top_k(flat if self.sense is Sense.MAX else -flat, self.k))
+        return Solution.optimal(costs, top_k(flat if self.sense is Sense.MAX else -flat, self.k))
 
 
 @final
@@ -96,15 +96,4 @@ class OneHot(Solver):
         best = flat.argmax(axis=1) if self.sense is Sense.MAX else flat.argmin(axis=1)
         decisions = np.zeros_like(flat)
         decisions[np.arange(len(flat)), best] = 1.0
-        return _selected(costs, decisions)
-
-
-def _selected(costs: FloatArray, decisions: FloatArray) -> Solution:
-    rows = len(costs)
-    return Solution(
-        decisions.reshape(costs.shape),
-        np.einsum("bm,bm->b", costs.reshape(rows, -1), decisions),
-        (Status.OPTIMAL,) * rows,
-        np.zeros(rows),
-        0.0,
-    )
+        return Solution.optimal(costs, decisions)

@@ -29,10 +29,12 @@ class Pairing:
     Args:
         model: the model.
         columns: (n, m), the column of each pair, n <= m.
+        in_order: whether that is 0, 1, 2, ...
     """
 
     model: LinearModel
     columns: IntArray
+    in_order: bool
 
     @property
     def engine(self) -> str:
@@ -46,6 +48,10 @@ class Pairing:
         refuse_overflow(costs)
 
         def solve(rows: IntArray | slice) -> tuple[FloatArray, BoolArray]:
+            if self.in_order:
+                return proven(
+                    assign(costs[rows].reshape(-1, *self.columns.shape)).reshape(-1, costs.shape[1])
+                )
             matrices = np.take(costs[rows], self.columns, axis=1)  # in C order, unlike an index
             values = np.empty((len(matrices), self.model.num_columns))
             values[:, self.columns.ravel()] = assign(matrices).reshape(values.shape)
@@ -78,5 +84,7 @@ def recognise_assignment(model: LinearModel) -> Pairing | None:
         if fits and exact[few].all() and len(few) * len(many) == model.num_columns:
             places = np.searchsorted(few, tails) * len(many) + np.searchsorted(many, heads)
             if len(np.unique(places)) == model.num_columns:
-                return Pairing(model, np.argsort(places).reshape(len(few), len(many)))
+                columns = np.argsort(places)
+                in_order = np.array_equal(columns, np.arange(model.num_columns))
+                return Pairing(model, columns.reshape(len(few), len(many)), in_order)
     return None

@@ -6,6 +6,7 @@ row: covering `w z >= d` is packing what is left out.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import final
 
@@ -28,7 +29,9 @@ _TOLERANCE = 1e-9
 """Relative to a constraint's side: 0.1 + 0.2 is to fit into 0.3."""
 _MOST_NODES = 200_000
 _NODES_PER_SECOND = 1e7
-_ROWS_AT_ONCE = 32
+_FIRST_ROWS = 32
+_SECONDS_AT_ONCE = 0.05
+"""Rows searched in one call grow until it takes about as long."""
 _MOST_STATES = 50_000_000
 _STATES_PER_SECOND = 2e8
 _STATES_PER_NODE = 20
@@ -91,11 +94,15 @@ class Knapsacks:
         found, proven = np.empty(profits.shape), np.empty(len(profits), dtype=np.bool_)
         states = self._states(capacities)
         nodes = self._most_nodes(states)
-        for start in range(0, len(profits), _ROWS_AT_ONCE):
-            part = slice(start, start + _ROWS_AT_ONCE)
+        start, size = 0, _FIRST_ROWS
+        while start < len(profits):
+            part, began = slice(start, start + size), time.perf_counter()
             found[part], proven[part] = kernels.search(
                 profits[part], self.weights, capacities[part], nodes[part]
             )
+            start += size
+            if time.perf_counter() - began < _SECONDS_AT_ONCE / 2:
+                size *= 2
         for row in np.flatnonzero(~proven & (states > 0)).tolist():
             weights, whole = self.weights[0].astype(np.int64), np.floor(capacities[row]).astype(np.int64)
             found[row] = kernels.by_capacity(profits[row : row + 1], weights, whole)[0]

@@ -9,7 +9,7 @@ are left to the linear engine, which then has flow on cycles too, or no bound.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import NamedTuple, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +24,18 @@ from imle_opt_solvers.solution import FloatArray
 from imle_opt_solvers.structures._incidence import Incidence, read_incidence
 from imle_opt_solvers.structures.structure import Answer, solve_usable
 
-__all__ = ["Network", "recognise_network"]
+__all__ = ["Ends", "Network", "recognise_network"]
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
+
+
+class Ends(NamedTuple):
+    """Where paths begin and end: (B,) each; `valid` where there is one of either."""
+
+    valid: BoolArray
+    sources: IntArray
+    targets: IntArray
 
 
 @final
@@ -39,11 +47,15 @@ class Network:
         model: the model.
         incidence: its arcs.
         region: the same, made ready for the kernels; every column is an arc.
+        ends: (1,) where the model's own paths begin and end.
+        closes: whether some arc takes no flow.
     """
 
     model: LinearModel
     incidence: Incidence
     region: PathRegion
+    ends: Ends
+    closes: bool
 
     @property
     def engine(self) -> str:
@@ -55,7 +67,9 @@ class Network:
         refuse_overflow(costs)
         ends = self._ends(bounds, len(costs))
         costs, usable = self._open(costs, bounds)
-        usable &= ends.valid & ~self._has_negative_cycle(costs)
+        usable &= ends.valid
+        if self.region.order is None:
+            usable &= ~self._has_negative_cycle(costs)
 
         def solve(rows: IntArray | slice) -> tuple[FloatArray, BoolArray]:
             task = PathTask(self.region, np.arange(len(usable))[rows], ends.sources[rows], ends.targets[rows])
@@ -67,28 +81,26 @@ class Network:
 
         return solve_usable(usable, solve, self.model.num_columns)
 
-    def _ends(self, bounds: RowBounds | None, rows: int) -> _Ends:
+    def _ends(self, bounds: RowBounds | None, rows: int) -> Ends:
         if bounds is None or bounds.row_lower is None or bounds.row_upper is None:
-            ends = _ends_of(self.incidence.demands(self.model.row_lower[None]))
-            own = np.zeros(rows, dtype=np.int64)
-            return _Ends(ends.valid[own], ends.sources[own], ends.targets[own])
+            own = self.ends
+            return Ends(own.valid.repeat(rows), own.sources.repeat(rows), own.targets.repeat(rows))
         ends = _ends_of(self.incidence.demands(bounds.row_lower))
         equal = (bounds.row_lower == bounds.row_upper).all(axis=1)
-        return _Ends(ends.valid & equal, ends.sources, ends.targets)
+        return Ends(ends.valid & equal, ends.sources, ends.targets)
 
     def _open(self, costs: FloatArray, bounds: RowBounds | None) -> tuple[FloatArray, BoolArray]:
         """Return the costs with closed arcs at infinity, and the rows (B,) with bounds that a path meets."""
-        usable, upper = np.ones(len(costs), dtype=np.bool_), self.model.column_upper
+        usable, upper, closes = np.ones(len(costs), dtype=np.bool_), self.model.column_upper, self.closes
         if bounds is not None and bounds.column_lower is not None and bounds.column_upper is not None:
             upper = bounds.column_upper
             usable &= (bounds.column_lower == 0).all(axis=1)
             usable &= ((upper >= 1) | (upper == 0)).all(axis=1)
-        return (np.where(upper == 0, np.inf, costs) if (upper == 0).any() else costs), usable
+            closes = bool((upper == 0).any())
+        return (np.where(upper == 0, np.inf, costs) if closes else costs), usable
 
     def _has_negative_cycle(self, costs: FloatArray) -> BoolArray:
         found = np.zeros(len(costs), dtype=np.bool_)
-        if self.region.order is not None:
-            return found
         signed = np.flatnonzero(has_negative(costs))
         if signed.size:
             from imle_opt_solvers.kernels.shortest_path import negative_cycles
@@ -97,21 +109,11 @@ class Network:
         return found
 
 
-@final
-@dataclass(frozen=True)
-class _Ends:
-    """Where paths begin and end: (B,) each; `valid` where there is one of either."""
-
-    valid: BoolArray
-    sources: IntArray
-    targets: IntArray
-
-
-def _ends_of(demands: FloatArray) -> _Ends:
+def _ends_of(demands: FloatArray) -> Ends:
     """Read the ends off demands (B, nodes): 1 at the source, -1 at the target, 0 elsewhere."""
     sources, targets = demands == 1, demands == -1
     valid = (sources.sum(axis=1) == 1) & (targets.sum(axis=1) == 1) & ((demands != 0).sum(axis=1) == 2)
-    return _Ends(valid, sources.argmax(axis=1), targets.argmax(axis=1))
+    return Ends(valid, sources.argmax(axis=1), targets.argmax(axis=1))
 
 
 def recognise_network(model: LinearModel) -> Network | None:
@@ -133,4 +135,4 @@ def recognise_network(model: LinearModel) -> Network | None:
     usable = Graph(nodes, incidence.tails[upper > 0], incidence.heads[upper > 0], directed=True)
     if not compile_region(usable, "edges").has_path(int(ends.sources[0]), int(ends.targets[0])):
         return None
-    return Network(model, incidence, region)
+    return Network(model, incidence, region, ends, bool((upper == 0).any()))
