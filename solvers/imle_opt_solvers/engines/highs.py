@@ -4,9 +4,10 @@ The model is built once per thread; a solve changes the costs in place. A mixed-
 as a linear program: an optimum of the relaxation that is integral is an optimum of the model, proven. Where
 it is fractional, branch and bound follows.
 
-In batches, the relaxations of small models are walked first (see `walker`): from optimum to optimum, each one
-certified by its reduced costs. HiGHS solves the rows that the walk leaves open: under `deterministic` those
-whose optima may tie, and those whose decisions are not whole numbers.
+In batches, small models are walked first: linear programs from optimum to optimum, each one certified by its
+reduced costs (see `walker`), mixed-integer models by a branch and bound that keeps its tree from row to row
+(see `brancher`). HiGHS solves the rows that the walk leaves open: under `deterministic` those whose optima
+may tie, and those whose last bits depend on the way that led there.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ from dataclasses import replace
 from typing import final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from imle_opt_solvers._per_thread import PerThread
+from imle_opt_solvers.engines.brancher import Brancher
 from imle_opt_solvers.engines.highs_object import HighsObject
 from imle_opt_solvers.engines.known_points import KnownPoints, check_remembered, read_starts
 from imle_opt_solvers.engines.pace import LARGEST_BLOCK, Pace
 from imle_opt_solvers.engines.start_choice import StartChoice
+from imle_opt_solvers.engines.vertex import Vertices
 from imle_opt_solvers.engines.walker import LARGEST_WALK, Walked, Walker
 from imle_opt_solvers.instances import Instances
 from imle_opt_solvers.linear_instances import LINEAR_INSTANCES, RowBounds, expand_linear_instances
@@ -38,12 +41,11 @@ REMEMBERED = 64
 
 _INTEGRALITY_TOLERANCE = 1e-6
 _FEASIBILITY_TOLERANCE = 1e-6
-_CLEARLY_FRACTIONAL = 1e-5
 _WHOLE = 1e-9
 _RELAXATION_MISSES = 50
 """After so many fractional relaxations in a row, a warm solver goes straight to branch and bound."""
-_COLD_SOLVES_TIMED, _WARM_SOLVES_TIMED = 3, 12
-"""Before a walk is judged; the first warm ones try both starts."""
+_COLD_SOLVES_TIMED, _SOLVES_TIMED = 3, 12
+"""Before a walk is judged: linear programs from the slack basis, and all others, which differ more."""
 
 
 @final
@@ -139,9 +141,12 @@ class _Engine:
         self.misses = 0
         self._seconds = limits.seconds
         self._bounds = _bounds_of(model)
-        self._paces = {True: Pace(_COLD_SOLVES_TIMED), False: Pace(_WARM_SOLVES_TIMED)}
+        cold = _SOLVES_TIMED if model.is_mixed_integer else _COLD_SOLVES_TIMED
+        self._paces = {True: Pace(cold), False: Pace(_SOLVES_TIMED)}
         self._start_choice = StartChoice()
-        self._walker: Walker | None = None
+        self._walker: Walker | Brancher | None = None
+        small, continuous = model.num_rows <= LARGEST_WALK, not model.integrality.all()
+        self._vertices = Vertices(model) if model.is_mixed_integer and continuous and small else None
 
     def solve_batch(self, costs: FloatArray, deterministic: bool) -> list[RowAnswer]:
         """Minimise each row of `costs` (B, columns), by walks where they pay."""
@@ -168,52 +173,48 @@ class _Engine:
             if start is None:
                 pace.give_up()
                 return False
-            self._walker = Walker(self.model, start)
+            self._walker = (Brancher if self.model.is_mixed_integer else Walker)(self.model, start)
         return True
 
     def _walk(self, costs: FloatArray, pace: Pace, deterministic: bool) -> list[RowAnswer]:
-        """Solve the relaxations for `costs` (B, columns) by a walk, and what it leaves open by HiGHS."""
+        """Minimise each row of `costs` (B, columns) by a walk, and what it leaves open by HiGHS."""
         assert self._walker is not None
         began = time.perf_counter()
         walked = self._walker.walk(costs, self._seconds)
-        settled = self._settled(walked, deterministic)
-        pace.note_walk(time.perf_counter() - began, len(costs), int(settled.sum()))
-        for row in costs[: pace.solves_wanted()]:
-            self._relax(row, deterministic)
+        found = [self._settled(walked, row, deterministic) for row in range(len(costs))]
+        settled = sum(answer is not None for answer in found)
+        pace.note_walk(time.perf_counter() - began, len(costs), settled)
+        timed = pace.solves_wanted()
         return [
-            self._finish(walked, row, each, deterministic)
-            if settled[row]
-            else self.solve(each, deterministic)
-            for row, each in enumerate(costs)
+            self.solve(each, deterministic) if answer is None or row < timed else self._met(answer)
+            for row, (each, answer) in enumerate(zip(costs, found, strict=True))
         ]
 
-    def _finish(self, walked: Walked, row: int, costs: FloatArray, deterministic: bool) -> RowAnswer:
-        """Return the answer of a row whose relaxation is settled, minimising `costs` (columns,)."""
-        if self.branch_and_bound is not None and not walked.exact[row]:
-            return self._branch(costs, deterministic)
+    def _settled(self, walked: Walked, row: int, deterministic: bool) -> RowAnswer | None:
+        """Return the answer of a row that needs no solve by HiGHS."""
         if walked.late[row]:
             return RowAnswer(Status.LIMIT)
-        return self._met(RowAnswer(Status.OPTIMAL, walked.points[row], 0.0))
-
-    def _settled(self, walked: Walked, deterministic: bool) -> NDArray[np.bool_]:
-        """Return which rows need no relaxation by HiGHS."""
-        proven = walked.optimal & walked.certain if deterministic else walked.optimal
-        if self.branch_and_bound is not None:
-            whole = walked.exact | self._fractional(walked.points)
-        else:  # the last bits of other points depend on the way that led there
-            whole = walked.exact | (not deterministic)
-        return (proven & whole) | walked.late
+        if not walked.optimal[row] or (deterministic and not walked.certain[row]):
+            return None
+        point: FloatArray | None = walked.points[row]
+        if not walked.exact[row] and deterministic:
+            point = None if self._vertices is None else self._vertices.find(walked.points[row], clear=True)
+        return None if point is None else RowAnswer(Status.OPTIMAL, point, 0.0)
 
     def _relax(self, costs: FloatArray, deterministic: bool) -> RowAnswer:
-        began = time.perf_counter()
         answer = self.relaxation.run(costs, fresh=deterministic or self._start_choice.fresh())
-        self._paces[deterministic].note_solve(time.perf_counter() - began)
         if not deterministic:
             self._start_choice.note(self.relaxation.iterations)
         return answer
 
     def solve(self, costs: FloatArray, deterministic: bool) -> RowAnswer:
-        """Minimise `costs` (columns,)."""
+        """Minimise `costs` (columns,) by HiGHS."""
+        began = time.perf_counter()
+        answer = self._solve(costs, deterministic)
+        self._paces[deterministic].note_solve(time.perf_counter() - began)
+        return answer
+
+    def _solve(self, costs: FloatArray, deterministic: bool) -> RowAnswer:
         if self.branch_and_bound is None:
             answer = self._relax(costs, deterministic)
             return answer if answer.values is None else replace(answer, values=self._whole(answer.values))
@@ -271,12 +272,12 @@ class _Engine:
                 highs.set_bounds(*self._bounds)
 
     def _rounded(self, values: FloatArray) -> FloatArray:
-        return exact_integers(values, self.model.integrality)
-
-    def _fractional(self, points: FloatArray) -> NDArray[np.bool_]:
-        """Return which of the points (B, columns) miss whole numbers by far."""
-        missing = np.abs(np.round(points) - points)[:, self.model.integrality]
-        return np.asarray(missing.max(axis=1, initial=0.0) > _CLEARLY_FRACTIONAL)
+        """Return the vertex that the values of the model itself stand for, at least with integers exact."""
+        rounded = exact_integers(values, self.model.integrality)
+        if self._vertices is None or not self._has_own_bounds:
+            return rounded
+        vertex = self._vertices.find(rounded, clear=False)
+        return rounded if vertex is None else vertex
 
     def _whole(self, values: FloatArray) -> FloatArray:
         """Return the whole numbers that the values stand for, as a walk gives them, or else the values."""
@@ -288,13 +289,13 @@ class _Engine:
     def _integral(self, values: FloatArray) -> FloatArray | None:
         """Return the values with integers made exact, or None where they are fractional."""
         values = self._whole(values)
-        rounded = self._rounded(values)
+        rounded = exact_integers(values, self.model.integrality)
         distance = float(np.abs(rounded - values).max(initial=0.0))
         if distance > _INTEGRALITY_TOLERANCE:
             return None
         if distance > 1e-12 and not self._feasible(rounded):
             return None
-        return rounded
+        return self._rounded(values)
 
     def _feasible(self, values: FloatArray) -> bool:
         activities = self.model.activities(values)

@@ -18,7 +18,8 @@ _PROBE = 32
 """Rows to walk before anything is known. Compiled code is worth its start only where there are so many."""
 _PERIOD = 4096
 """After so many rows the way not taken is tried again: costs change while a network learns."""
-_REMEMBERED = 5
+_WALKS_REMEMBERED, _SOLVES_REMEMBERED = 5, 16
+"""Solves differ: with branch and bound and without. Their mean counts."""
 
 
 @final
@@ -50,7 +51,7 @@ class Pace:
             return min(rows, _PROBE)
         block = min(rows, LARGEST_BLOCK)
         self._rows_since_trial += block
-        if np.median(self._walks) <= np.mean(self._shares) * np.median(self._solves):
+        if np.median(self._walks) <= np.mean(self._shares) * np.mean(self._solves):
             return block
         return min(rows, _PROBE) if self._starts_trial() else 0
 
@@ -65,12 +66,12 @@ class Pace:
 
     def note_walk(self, seconds: float, rows: int, settled: int) -> None:
         """Remember a walk through some rows, `settled` of which need no solve after it."""
-        self._walks = [*self._walks[1 - _REMEMBERED :], seconds / rows]
-        self._shares = [*self._shares[1 - _REMEMBERED :], settled / rows]
+        self._walks = [*self._walks[1 - _WALKS_REMEMBERED :], seconds / rows]
+        self._shares = [*self._shares[1 - _WALKS_REMEMBERED :], settled / rows]
 
     def note_solve(self, seconds: float) -> None:
-        """Remember a solve of one relaxation."""
-        self._solves = [*self._solves[1 - _REMEMBERED :], seconds]
+        """Remember a solve of one row."""
+        self._solves = [*self._solves[1 - _SOLVES_REMEMBERED :], seconds]
 
     def _starts_trial(self) -> bool:
         if self._rows_since_trial < _PERIOD:

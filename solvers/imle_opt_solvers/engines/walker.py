@@ -18,16 +18,27 @@ from imle_opt_solvers.row_answer import scaled_rows
 from imle_opt_solvers.solution import FloatArray
 
 if TYPE_CHECKING:
-    from imle_opt_solvers.kernels.simplex import Basis
+    from imle_opt_solvers.kernels.simplex import Basis, Polytope
 
-__all__ = ["LARGEST_WALK", "StartBasis", "Walked", "Walker"]
+__all__ = [
+    "LARGEST_WALK",
+    "SCALE_EXPONENT",
+    "SKETCH",
+    "WORK",
+    "StartBasis",
+    "Walked",
+    "Walker",
+    "basis_of",
+    "pivot_work",
+    "polytope_of",
+]
 
 LARGEST_WALK = 256
 """Constraints: the walk keeps a dense inverse of the basis."""
-_SCALE_EXPONENT = 0
-_SKETCH = 8
+SCALE_EXPONENT = 0
+SKETCH = 8
 """Distances of rows are measured in so many random directions (Johnson and Lindenstrauss, 1984)."""
-_WORK = 2e7
+WORK = 2e7
 """Multiplications in one compiled call, some hundredths of a second: interrupts and limits wait so long."""
 
 
@@ -98,23 +109,11 @@ class Walker:
         self._kernel = simplex
         self._chain = chain.nearest_chain
         columns, rows = model.num_columns, model.num_rows
-        order = np.argsort(model.row_columns, kind="stable")
-        starts = np.zeros(columns + 1, dtype=np.int64)
-        np.cumsum(np.bincount(model.row_columns, minlength=columns), out=starts[1:])
-        row_of_entry = np.repeat(np.arange(rows, dtype=np.int64), np.diff(model.row_starts))
-        self._polytope = simplex.Polytope(
-            starts,
-            row_of_entry[order],
-            np.ascontiguousarray(model.row_values[order], dtype=np.float64),
-            _infinite(np.concatenate([model.column_lower, model.row_lower])),
-            _infinite(np.concatenate([model.column_upper, model.row_upper])),
-        )
-        self._start = self._basis(start)
-        self._current = self._basis(start)
+        self._polytope = polytope_of(model)
+        self._start, self._current = basis_of(start), basis_of(start)
         self._most_pivots = 4 * (rows + 10)
-        pivot = rows * rows * (1 + rows / 50) + len(model.row_values) + columns
-        self._budget = max(1, int(_WORK / pivot))
-        self._sketch = np.random.default_rng(0).normal(size=(columns, _SKETCH))
+        self._budget = max(1, int(WORK / pivot_work(model)))
+        self._sketch = np.random.default_rng(0).normal(size=(columns, SKETCH))
         self.walk(np.zeros((0, columns)))  # compiles, or loads what was compiled
 
     def walk(self, costs: FloatArray, seconds: float | None = None) -> Walked:
@@ -124,7 +123,7 @@ class Walker:
             costs: (B, n), a batch so small that B^2 distances cost little.
             seconds: wall clock after which a row is given up.
         """
-        kernel, costs = self._kernel, scaled_rows(costs, _SCALE_EXPONENT)
+        kernel, costs = self._kernel, scaled_rows(costs, SCALE_EXPONENT)
         order = self._chain(costs @ self._sketch, max(1, len(costs)))
         ordered = costs[order]
         points, verdicts = np.zeros(ordered.shape), np.zeros(len(order), dtype=np.int64)
@@ -162,15 +161,42 @@ class Walker:
             late[back],
         )
 
-    def _basis(self, start: StartBasis) -> Basis:
-        rows = len(start.basics)
-        return self._kernel.Basis(
-            start.basics.copy(),
-            start.state.copy(),
-            np.zeros((rows, rows)),
-            np.zeros(len(start.state)),
-            np.full(1, -1, dtype=np.int64),
-        )
+
+def polytope_of(model: LinearModel) -> Polytope:
+    """Return the relaxation as the kernels take it."""
+    from imle_opt_solvers.kernels import simplex
+
+    order = np.argsort(model.row_columns, kind="stable")
+    starts = np.zeros(model.num_columns + 1, dtype=np.int64)
+    np.cumsum(np.bincount(model.row_columns, minlength=model.num_columns), out=starts[1:])
+    row_of_entry = np.repeat(np.arange(model.num_rows, dtype=np.int64), np.diff(model.row_starts))
+    return simplex.Polytope(
+        starts,
+        row_of_entry[order],
+        np.ascontiguousarray(model.row_values[order], dtype=np.float64),
+        _infinite(np.concatenate([model.column_lower, model.row_lower])),
+        _infinite(np.concatenate([model.column_upper, model.row_upper])),
+    )
+
+
+def basis_of(start: StartBasis) -> Basis:
+    """Return a basis as the kernels change it, its inverse yet to be computed."""
+    from imle_opt_solvers.kernels import simplex
+
+    rows = len(start.basics)
+    return simplex.Basis(
+        start.basics.copy(),
+        start.state.copy(),
+        np.zeros((rows, rows)),
+        np.zeros(len(start.state)),
+        np.full(1, -1, dtype=np.int64),
+    )
+
+
+def pivot_work(model: LinearModel) -> float:
+    """Return about how many multiplications a pivot takes."""
+    rows = model.num_rows
+    return rows * rows * (1 + rows / 50) + len(model.row_values) + model.num_columns
 
 
 def _infinite(sides: FloatArray) -> FloatArray:
