@@ -186,6 +186,16 @@ def test_searches_that_settle_nothing_are_given_up(monkeypatch):
     assert len(calls) <= 1
 
 
+def test_rows_that_may_end_within_a_gap_are_the_same_alone_and_in_a_batch():
+    model = models.knapsack()
+    costs = np.random.default_rng(3).uniform(1, 5, size=(ROWS, 6))
+    limits = Limits(relative_gap=0.3)
+    found = HighsSolver(model, limits=limits).solve(costs).decisions
+    alone = [HighsSolver(model, limits=limits).solve(row).decisions for row in costs]
+    np.testing.assert_array_equal(found, alone)
+    assert (found != HighsSolver(model).solve(costs).decisions).any()  # or the gap is too small for a test
+
+
 def test_the_vertex_is_that_of_the_constraints_that_bind():
     """Two constraints bind at (1/3, 2/7); the third does not."""
     model = models.linear_model(

@@ -139,7 +139,7 @@ class _Engine:
         self.relaxation = HighsObject(model.relaxed() if model.is_mixed_integer else model, limits)
         self.branch_and_bound = HighsObject(model, limits) if model.is_mixed_integer else None
         self.misses = 0
-        self._seconds = limits.seconds
+        self._seconds, self._exact = limits.seconds, limits.relative_gap == 0.0
         self._bounds = _bounds_of(model)
         cold = _SOLVES_TIMED if model.is_mixed_integer else _COLD_SOLVES_TIMED
         self._paces = {True: Pace(cold), False: Pace(_SOLVES_TIMED)}
@@ -155,7 +155,7 @@ class _Engine:
         answers: list[RowAnswer] = []
         while len(answers) < len(costs):
             left = costs[len(answers) :]
-            size = pace.rows_to_walk(len(left)) if 0 < self.model.num_rows <= LARGEST_WALK else 0
+            size = pace.rows_to_walk(len(left)) if self._walks(deterministic) else 0
             if size and self._start_walker(pace):
                 answers += self._walk(left[:size], pace, deterministic)
             else:
@@ -166,6 +166,11 @@ class _Engine:
         """Minimise `costs` (columns,) over the sides and bounds of one row, which are left in place."""
         self._take_bounds(bounds, row)
         return self.solve(costs, deterministic)
+
+    def _walks(self, deterministic: bool) -> bool:
+        """Whether a batch may be walked. What HiGHS returns within a gap need not be what a search finds."""
+        small = 0 < self.model.num_rows <= LARGEST_WALK
+        return small and (self._exact or not self.model.is_mixed_integer or not deterministic)
 
     def _start_walker(self, pace: Pace) -> bool:
         if self._walker is None:
