@@ -19,7 +19,7 @@ from benchmarks.compare.cases import makers
 _ENERGY = Path("../shared/data/energy_knapsack/Data.npz")
 _PACKAGES = ("pyepo", "ortools", "pulp", "networkx", "cvxpy", "scipy", "highspy", "numba", "numpy", "torch")
 _LAYERS = {"grid-map-12x12": 320, "grid-map-30x30": 320, "knapsack-32x2": 320, "set-cover": 40}
-_POOLS = {"set-cover": 64, "facility-location": 64}
+_POOLS = {"facility-location-8x20": 64}
 
 
 def versions() -> dict[str, str]:

@@ -249,6 +249,12 @@ def makers(energy: Path) -> dict[str, Callable[[], Case]]:
             None,
             few=(10, 2),
         ),
+        "facility-location-8x20": lambda: linear_case(
+            "capacitated facility location, 8 sites, 20 customers",
+            linear_models.facility_location(8, 20),
+            None,
+            few=(10, 2),
+        ),
     }
     if not energy.exists():
         del found["knapsack-48x1"]
