@@ -11,7 +11,7 @@ each and the mean over channels (157,504 parameters), inputs normalised per chan
 5e-4 and batches of 70. The short run has 3 epochs of 2,000 maps; `--full` has 50 epochs of 10,000, with the
 learning rate times 0.1 after epochs 30 and 40, on a GPU where there is one.
 
-`python benchmarks/experiments/terrain.py --page docs/experiments` takes a quarter of an hour on one core.
+`python benchmarks/experiments/terrain.py --page docs/experiments` takes some 20 minutes of one core.
 
 Source: Vlastelica et al. (Pogancic et al.), ICLR 2020, arXiv 1912.02175, Section 4.1; published
 figures: Niepert, Minervini and Franceschi, NeurIPS 2021, arXiv 2106.01798, Table 2.
@@ -218,7 +218,7 @@ def draw(figure: Any, found: list[Record]) -> None:
     picture.imshow(shown.images[0].transpose(1, 2, 0))
     rows, columns = CELL_PIXELS * np.argwhere(shown.paths[0] > 0.5).T + (CELL_PIXELS - 1) / 2
     picture.plot(columns, rows, "ws", markersize=9, fillstyle="none")
-    picture.set(title="a map of `terrain_maps`, and its shortest path")
+    picture.set(title="a map and its shortest path")
     picture.set_axis_off()
     for method, records in by_method(found).items():
         each = 100 * np.array([record["curve"] for record in records])
@@ -227,9 +227,9 @@ def draw(figure: Any, found: list[Record]) -> None:
         curves.fill_between(epochs, each.min(0), each.max(0), color=line.get_color(), alpha=0.15, linewidth=0)
     equal = 100 * found[0]["equal costs"]["optimal"]
     curves.axhline(equal, color="grey", linestyle=":", label="equal costs, test maps")
-    curves.set(xlabel="epoch", ylabel="optimal paths on the validation maps, %", ylim=(0, 100))
+    curves.set(xlabel="epoch", ylabel="optimal paths on the validation maps, %", ylim=(0, None))
     curves.xaxis.get_major_locator().set_params(integer=True)
-    curves.legend(fontsize=7)
+    curves.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def main() -> None:
