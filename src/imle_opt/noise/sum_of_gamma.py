@@ -10,12 +10,14 @@ from typing import Literal, final
 import torch
 from torch import Tensor
 
-from imle_opt._checks import check_at_least_one, check_positive
-from imle_opt.noise._draws import check_temperature, noise_dtype, standard_gammas
+from imle_opt._checks import check_at_least_one
+from imle_opt.noise._draws import check_temperature, sums_of_gammas
 from imle_opt.noise.base import AdditiveNoise
 from imle_opt_solvers.errors import InvalidInputError
 
 __all__ = ["SumOfGamma"]
+
+_SMALLEST_KAPPA, _LARGEST_KAPPA, _MOST_TERMS = 1e-4, 1e9, 10**6
 
 _NON_ZERO = 1e-6
 """Entries of a decision below this are a solver's tolerance, not choices."""
@@ -28,6 +30,11 @@ class SumOfGamma(AdditiveNoise):
 
         eps = (temperature / kappa) (sum over i <= terms of Gamma(shape 1/kappa, scale kappa/i) - log(terms))
 
+    No gamma is drawn: for given kappa and terms this is one law, whose quantiles are computed once, from
+    contour integrals of its transform `prod over i of (1 + p/i)^(-1/kappa)`, and tabulated. A draw is an
+    exponential variable E, looked up: the value that is exceeded with probability exp(-E). The probabilities
+    are right to 1e-8, and in both tails to 1e-6 of themselves, down to 2^-53 below and exp(-36) above.
+
     A sum of kappa draws has the law `P(sum <= x) = max(0, 1 - exp(-x / temperature) / terms)^terms`, whatever
     kappa is: about 0.27 / terms away from Gumbel(0, temperature). One draw is at least
     `-(temperature / kappa) log(terms)`, has mean `(temperature / kappa) (H - log(terms))` with H the harmonic
@@ -38,9 +45,10 @@ class SumOfGamma(AdditiveNoise):
 
     Args:
         kappa: number of ones of a decision, real and positive; `"auto"` counts them on a first batch of
-            decisions, see `resolved`. For shortest paths on a K x K grid the paper used int(1.3 K).
+            decisions, see `resolved`. For shortest paths on a K x K grid the paper used int(1.3 K). The
+            table is made for 1e-4 to 1e9.
         temperature: scale of the sum, that is of the weight of a whole decision.
-        terms: length of the sum; each term costs one gamma draw per entry.
+        terms: length of the sum, at most a million; more terms cost nothing.
         tail_correction: replace `log(terms)` by `H - 0.5772...` and add a normal variable with the mean and
             variance of the terms that were cut off; the distance to Gumbel falls from 0.028 to 0.0006 at
             10 terms. The lower bound of the support goes.
@@ -50,7 +58,7 @@ class SumOfGamma(AdditiveNoise):
 
     Source: Niepert, Minervini and Franceschi, NeurIPS 2021, arXiv 2106.01798, Eq. 13 (Section 6 swaps kappa
     and temperature: its SoG(1, 5, 10) is `SumOfGamma(kappa=5, temperature=1, terms=10)`). The tail correction
-    is ours.
+    and the table are ours.
     """
 
     kappa: float | Literal["auto"]
@@ -63,9 +71,17 @@ class SumOfGamma(AdditiveNoise):
         if isinstance(self.kappa, str):
             if self.kappa != "auto":
                 raise InvalidInputError(f"`kappa` must be a positive number or 'auto', not {self.kappa!r}.")
-        else:
-            check_positive(self.kappa, "kappa", ": it is the number of ones of a decision")
+        elif not _SMALLEST_KAPPA <= self.kappa <= _LARGEST_KAPPA:
+            raise InvalidInputError(
+                f"`kappa` must be between {_SMALLEST_KAPPA:g} and {_LARGEST_KAPPA:g}, not {self.kappa!r}: "
+                "it is the number of ones of a decision."
+            )
         check_at_least_one(self.terms, "terms")
+        if self.terms > _MOST_TERMS:
+            raise InvalidInputError(
+                f"`terms` must be at most {_MOST_TERMS}, not {self.terms}: with 10 the sum is 0.03 away "
+                "from a Gumbel variable, with 1000 0.0003."
+            )
 
     @property
     def needs_resolving(self) -> bool:
@@ -111,22 +127,21 @@ class SumOfGamma(AdditiveNoise):
         Raises:
             InvalidInputError: `kappa` is still `"auto"`.
 
-        Cost: `terms` gamma draws per entry, about 25 ns each on one CPU core.
+        Cost: about 10 ns per entry on one CPU core, 15 in float32 with the tail correction; the first draw
+        with a kappa and a number of terms makes their table, in about 10 ms. 32 tables are kept.
         """
         if isinstance(self.kappa, str):
             raise InvalidInputError(
                 "`kappa='auto'` has not been resolved: give `kappa` as a number, or call "
                 "`noise.resolved(decisions, event_dim=...)` with some decisions first."
             )
-        drawn = torch.zeros(tuple(shape), dtype=noise_dtype(dtype), device=device)
-        for i, gamma in enumerate(standard_gammas(1 / self.kappa, self.terms, drawn, generator), start=1):
-            drawn.add_(gamma, alpha=self.kappa / i)
+        drawn = sums_of_gammas(shape, 1 / self.kappa, self.terms, generator, dtype, device)
         if not self.tail_correction:
-            return drawn.sub_(math.log(self.terms)).mul_(self.temperature / self.kappa)
+            return drawn.sub_(math.log(self.terms) / self.kappa).mul_(self.temperature)
         tail_mean, tail_variance = _cut_off_moments(self.terms)
         normal = torch.empty_like(drawn).normal_(generator=generator)
-        drawn.add_(tail_mean).add_(normal, alpha=math.sqrt(tail_variance * self.kappa))
-        return drawn.mul_(self.temperature / self.kappa)
+        drawn.add_(tail_mean / self.kappa).add_(normal, alpha=math.sqrt(tail_variance / self.kappa))
+        return drawn.mul_(self.temperature)
 
 
 def _cut_off_moments(terms: int) -> tuple[float, float]:
