@@ -102,8 +102,9 @@ def map_with_fixed(
 
 
 def to_array(tensor: Tensor) -> FloatArray:
-    """Return a tensor as a float64 array, without its graph; one that is so already is not copied."""
-    return tensor.detach().to(device="cpu", dtype=torch.float64).numpy()
+    """Return a tensor as a float64 array in C order, without its graph; where it is one, without a copy."""
+    contiguous = torch.contiguous_format
+    return tensor.detach().to(device="cpu", dtype=torch.float64, memory_format=contiguous).numpy()
 
 
 def to_tensor(array: FloatArray, *, like: Tensor) -> Tensor:
@@ -111,11 +112,12 @@ def to_tensor(array: FloatArray, *, like: Tensor) -> Tensor:
 
     A dtype too narrow for the entries rounds them: integers above 256 in bfloat16, above 2048 in float16.
     """
-    pinned = like.device.type == "cuda"
-    staged = torch.empty(array.shape, dtype=like.dtype, pin_memory=pinned)
     # Torch takes no array that is read-only or runs backwards.
-    staged.copy_(torch.from_numpy(array if array.flags.carray else array.copy()))
-    return staged.to(like.device, non_blocking=pinned)
+    shared = torch.from_numpy(array if array.flags.carray else array.copy())
+    if like.device.type != "cuda":
+        return shared.to(like.device, like.dtype, copy=True)
+    staged = torch.empty(array.shape, dtype=like.dtype, pin_memory=True)
+    return staged.copy_(shared).to(like.device, non_blocking=True)
 
 
 def flat_instances(instances: Instances | None, batch: tuple[int, ...]) -> dict[str, Any] | None:
@@ -143,8 +145,10 @@ def _solve(
     if spent.synchronize and theta.is_cuda:
         torch.cuda.synchronize(theta.device)
     began = time.perf_counter()
-    array = to_array(theta)
-    costs = array if solver.sense is Sense.MAX else -array
+    costs = to_array(theta)
+    if solver.sense is not Sense.MAX:
+        is_copy = theta.dtype != torch.float64 or theta.device.type != "cpu" or not theta.is_contiguous()
+        costs = np.negative(costs, out=costs if is_copy else None)
     arrays = None if instances is None else _arrays(instances)
     sent = time.perf_counter()
     solution = solver.solve(costs, instances=arrays, deterministic=deterministic)

@@ -15,6 +15,7 @@ __all__ = [
     "check_at_least_one",
     "check_choice",
     "check_costs",
+    "check_event",
     "check_finite",
     "check_floating",
     "check_generator",
@@ -41,6 +42,12 @@ def check_costs(
     Raises:
         InvalidInputError: naming the argument, what is wrong, where, and the mend.
     """
+    check_event(costs, event_dim, event_shape, name)
+    check_finite(costs, name, event_dim)
+
+
+def check_event(costs: Tensor, event_dim: int, event_shape: tuple[int, ...] | None, name: str) -> None:
+    """Refuse what `check_costs` does, but for NaN and infinite entries: for costs that a solver checks."""
     check_floating(costs, name)
     event = tuple(costs.shape[costs.ndim - event_dim :]) if costs.ndim >= event_dim else None
     if event is None or event_shape not in (None, event):
@@ -48,7 +55,6 @@ def check_costs(
         if event_shape is not None:
             expected = f"{', '.join(map(str, event_shape))})"
         raise InvalidInputError(f"`{name}` must have shape (*batch, {expected}, not {tuple(costs.shape)}.")
-    check_finite(costs, name, event_dim)
 
 
 def check_floating(tensor: Tensor, name: str) -> None:

@@ -96,33 +96,48 @@ class PerturbedMAP:
         chosen = rows.movedim(0, -1).reshape(-1).nonzero().squeeze(-1)
         decisions = self._rows(otherwise).clone()
         decisions[chosen] = self._solve(self.noise.perturb(theta, self.drawn), chosen)
-        return self._samples(decisions, len(self.drawn))
+        return decisions.reshape(self._adjacent(otherwise).shape).movedim(self._batch_dim, 0)
+
+    @property
+    def _batch_dim(self) -> int:
+        return self.drawn.ndim - 1 - self.family.event_dim
+
+    def _adjacent(self, theta: Tensor) -> Tensor:
+        """Return (S, *batch, *event) as (*batch, S, *event): the samples of a row are adjacent."""
+        return theta.movedim(0, self._batch_dim)
 
     def _rows(self, theta: Tensor) -> Tensor:
         """Return (S, *batch, *event) as (rows, *event) in which the samples of a row are adjacent."""
-        batch_dim = theta.ndim - 1 - self.family.event_dim
-        moved = theta.movedim(0, batch_dim)
-        return moved.reshape(math.prod(moved.shape[: batch_dim + 1]), *moved.shape[batch_dim + 1 :])
+        event = theta.shape[self._batch_dim + 1 :]
+        return self._adjacent(theta).reshape(math.prod(theta.shape[: self._batch_dim + 1]), *event)
 
-    def _samples(self, rows: Tensor, num_samples: int) -> Tensor:
-        """Undo `_rows`: (rows, ...) as (S, *batch, ...)."""
-        batch = self.drawn.shape[1 : self.drawn.ndim - self.family.event_dim]
-        return rows.reshape(*batch, num_samples, *rows.shape[1:]).movedim(len(batch), 0)
+    def _samples(self, answers: Tensor, num_samples: int) -> Tensor:
+        """Return answers of `_oracle` about all rows as (S, *batch, ...)."""
+        if self.instances is not None:
+            batch = self.drawn.shape[1 : self._batch_dim + 1]
+            answers = answers.reshape(*batch, num_samples, *answers.shape[1:])
+        return answers.movedim(self._batch_dim, 0)
 
     def _solve(self, theta: Tensor, chosen: Tensor | None = None) -> Tensor:
         return self._oracle(self.family.map, theta, chosen)
 
     def _oracle(self, oracle: Callable[..., Answer], theta: Tensor, chosen: Tensor | None = None) -> Answer:
-        """Ask about theta (samples, *batch, *event): all of its `_rows`, or the chosen ones."""
-        rows = self._rows(theta)
+        """Ask about theta (samples, *batch, *event): its `_rows`, all or the chosen ones.
+
+        Without instances, all of them are asked about as (*batch, samples, *event), which needs no copy.
+        """
+        rows = math.prod(theta.shape[: self._batch_dim + 1])
         instances = None
         if self.instances is not None:
-            instances = take_rows(self.instances, _batch_rows(len(rows), len(theta), chosen))
-        solved = rows if chosen is None else rows[chosen]
+            instances = take_rows(self.instances, _batch_rows(rows, len(theta), chosen))
+        if chosen is not None:
+            solved = self._rows(theta)[chosen]
+        else:
+            solved = self._adjacent(theta) if instances is None else self._rows(theta)
         try:
             return oracle(solved, instances=instances, deterministic=self.noise.is_zero)
         except SolveError as error:
-            batch_rows = _batch_rows(len(rows), len(theta), chosen)
+            batch_rows = _batch_rows(rows, len(theta), chosen)
             failed = sorted({int(batch_rows[row]) for row in error.rows})
             error.add_note(f"Counted in rows of the batch, with all samples of a row as one: {failed}.")
             raise

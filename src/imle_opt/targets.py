@@ -174,16 +174,18 @@ class Adaptive(Target, nn.Module):
         length = self.alpha.to(norm) * _event_norm(theta, family.event_dim)
         # Not lambda g: where g is next to nothing, lambda is infinite in single precision.
         direction = gradient / over_event(unit, family.event_dim)
-        goal = torch.addcmul(theta.double(), over_event(length, family.event_dim), direction, value=-1)
+        steps = over_event(length, family.event_dim)
+        goal = torch.addcmul(theta.double(), steps, direction, value=-1, out=direction)
         strength = torch.where(norm > 0, length / unit, 0).to(theta)
         return Aim(theta=goal.to(theta), strength=strength)
 
     def observe(self, difference: Tensor, rows: Tensor, family: MAPOracle) -> None:
         """Update n and alpha, in `train()` and where some row had a gradient."""
-        if not self.training or not rows.any():
+        counted = int(rows.sum()) if self.training else 0
+        if not counted:
             return
         changed = event_sum(difference.abs().gt_(_SAME), family.event_dim)
-        density = changed[rows].mean().to(self.running_density)
+        density = ((changed * rows).sum() / counted).to(self.running_density)
         self.running_density.mul_(self.decay).add_((1 - self.decay) * density)
         upward = (self.running_density < self.density).to(self.alpha)
         self.alpha.add_(self.step * (2 * upward - 1)).clamp_(min=0)

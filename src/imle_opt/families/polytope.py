@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import cast, final
+from collections.abc import Callable
+from typing import TypeVar, cast, final
 
 from torch import Tensor
 
 from imle_opt._bridge import Spent, map_decisions, map_with_fixed
-from imle_opt._checks import check_costs
+from imle_opt._checks import check_event, check_finite
 from imle_opt.families.protocols import MAPOracle
 from imle_opt_solvers.errors import InvalidInputError
 from imle_opt_solvers.instances import Instances
 from imle_opt_solvers.solver import Solver
 
 __all__ = ["Polytope", "as_family", "count_undecided"]
+
+Answer = TypeVar("Answer")
 
 
 @final
@@ -65,10 +68,7 @@ class Polytope:
             InvalidInputError: theta is not finite, or not of that shape.
             SolveError: some row has no proven optimum, and the solver's policy is to raise.
         """
-        check_costs(theta, self.event_dim, self.solver.shape, "theta")
-        return map_decisions(
-            self.solver, theta, instances=instances, deterministic=deterministic, spent=self.spent
-        )
+        return self._asked(map_decisions, theta, instances, deterministic)
 
     def map_with_fixed(
         self, theta: Tensor, *, instances: Instances | None = None, deterministic: bool = True
@@ -87,10 +87,24 @@ class Polytope:
             InvalidInputError: as `map`.
             SolveError: as `map`.
         """
-        check_costs(theta, self.event_dim, self.solver.shape, "theta")
-        return map_with_fixed(
-            self.solver, theta, instances=instances, deterministic=deterministic, spent=self.spent
-        )
+        return self._asked(map_with_fixed, theta, instances, deterministic)
+
+    def _asked(
+        self,
+        bridge: Callable[..., Answer],
+        theta: Tensor,
+        instances: Instances | None,
+        deterministic: bool,
+    ) -> Answer:
+        check_event(theta, self.event_dim, self.solver.shape, "theta")
+        try:
+            return bridge(
+                self.solver, theta, instances=instances, deterministic=deterministic, spent=self.spent
+            )
+        except InvalidInputError:
+            # The solver has looked for NaN and infinity already; it calls them costs.
+            check_finite(theta, "theta", self.event_dim)
+            raise
 
     def __repr__(self) -> str:
         return f"Polytope({type(self.solver).__name__}, shape={self.solver.shape}, sense={self.solver.sense})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, final, get_args
 
@@ -136,9 +137,12 @@ def imle_gradient(
         (*batch, *event).
     """
     family = perturbed.family
-    rows, broken = _usable_rows(gradient, samples, family.event_dim)
-    all_rows = bool(rows.all())
-    if not all_rows:
+    largest = event_largest(gradient, family.event_dim)
+    broken = None
+    if _all_usable(largest, samples):
+        rows = torch.ones_like(largest, dtype=torch.bool)
+    else:
+        rows, broken = _usable_rows(largest, samples, family.event_dim)
         gradient = torch.where(over_event(rows, family.event_dim), gradient, 0)
     aim = target.aim(theta, gradient, family)
     after = _decisions(aim, samples, rows, perturbed)
@@ -154,7 +158,7 @@ def imle_gradient(
     if scale == "1/strength" and isinstance(aim.strength, Tensor):
         strength = torch.where(aim.strength > 0, aim.strength, 1).to(differences).expand(rows.shape)
         differences = differences.div_(over_event(strength, family.event_dim))
-    if not all_rows:
+    if broken is not None:
         differences = torch.where(over_event(broken, family.event_dim), torch.nan, differences)
     mean = differences.mean(0)
     # One number for all samples divides their mean, which is the smaller tensor.
@@ -162,9 +166,21 @@ def imle_gradient(
     return mean.div_(aim.strength) if divides else mean
 
 
-def _usable_rows(gradient: Tensor, samples: Tensor, event_dim: int) -> tuple[Tensor, Tensor]:
+def _all_usable(largest: Tensor, samples: Tensor) -> bool:
+    """Return whether every row is to be compared, as it nearly always is: three numbers tell.
+
+    Args:
+        largest: absolute value in each row's gradient, (S, *batch).
+        samples: (S, *batch, *event).
+    """
+    if not largest.numel():
+        return True
+    least, most = torch.aminmax(largest)
+    return least.item() > 0 and most.item() < math.inf and not math.isnan(samples.sum().item())
+
+
+def _usable_rows(largest: Tensor, samples: Tensor, event_dim: int) -> tuple[Tensor, Tensor]:
     """Return which (S, *batch) rows to compare, and which have a gradient that is not finite."""
-    largest = event_largest(gradient, event_dim)
     solved = ~undecided_rows(samples, event_dim)
     finite = largest.isfinite()
     return solved & finite & (largest > 0), solved & ~finite

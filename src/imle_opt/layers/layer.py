@@ -144,4 +144,6 @@ def _rescaled(rule: Callable[[Tensor], Tensor], num_samples: int, rows: int) -> 
     factor = num_samples * rows
     if factor == 1:
         return rule
-    return lambda gradient: rule(factor * gradient) / max(1, rows)
+    if rows <= 1:
+        return lambda gradient: rule(factor * gradient)
+    return lambda gradient: rule(factor * gradient) / rows
