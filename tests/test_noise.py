@@ -226,6 +226,26 @@ def test_extreme_values_are_not_clamped():
     assert sums.max() > 100 * -math.log(1e-4)
 
 
+def test_both_tails_of_logistic_noise_are_drawn():
+    # In float32, 2^24 uniform numbers would end at 17 on one side; 4 million draws reach 13 on both.
+    draws = draw(Logistic(), (4_000_000,), torch.float32).double().numpy()
+    for tail in (draws, -draws):
+        # Of n draws, n / (1 + e^x) are expected above x: 50 and a standard deviation of 7.
+        assert abs((tail > 11.3).sum() - 4e6 / (1 + math.exp(11.3))) < SIGMAS * math.sqrt(50)
+        assert 12.5 < tail.max() < 30
+
+
+def test_a_uniform_draw_of_zero_has_a_finite_logit(monkeypatch):
+    class Zeros:
+        def random(self, out):
+            out[:] = 0.0
+
+    monkeypatch.setattr("imle_opt.noise._draws._numpy_generator", lambda generator: Zeros())
+    drawn = draw(Logistic(), (5,), torch.float32)
+    assert torch.isfinite(drawn).all()
+    assert (drawn < -36).all()
+
+
 def test_no_noise_draws_nothing():
     state = torch.get_rng_state()
     generator = seeded()

@@ -145,10 +145,10 @@ def imle_gradient(
         rows, broken = _usable_rows(largest, samples, family.event_dim)
         gradient = torch.where(over_event(rows, family.event_dim), gradient, 0)
     aim = target.aim(theta, gradient, family)
-    after = _decisions(aim, samples, rows, perturbed)
+    after = _decisions(aim, samples, rows, broken is None, perturbed)
     if difference == "central":
         opposite = target.aim(theta, -gradient, family)
-        before = _decisions(opposite, samples, rows, perturbed)
+        before = _decisions(opposite, samples, rows, broken is None, perturbed)
         differences = (before - after) / 2
     else:
         differences = samples - after
@@ -190,14 +190,18 @@ def _decisions(
     aim: Aim,
     samples: Tensor,
     rows: Tensor,
+    every: bool,
     perturbed: PerturbedMAP,
 ) -> Tensor:
-    """Return the target decisions in the given rows, and the samples themselves in the others."""
+    """Return the target decisions in the given rows (`every` one?), and the samples themselves elsewhere."""
     event_dim = perturbed.family.event_dim
     if aim.theta is None:
         if aim.decisions is None:
             raise InvalidInputError("The target's `aim` must give a theta or decisions; it gave neither.")
         return torch.where(over_event(rows, event_dim), aim.decisions, samples)
-    # A step of no length asks for the samples again.
-    moving = rows & (aim.strength > 0) if isinstance(aim.strength, Tensor) else rows
-    return perturbed.decide_where(moving, aim.theta, otherwise=samples)
+    if isinstance(aim.strength, Tensor):
+        # A step of no length asks for the samples again.
+        return perturbed.decide_where(rows & (aim.strength > 0), aim.theta, otherwise=samples)
+    if every:
+        return perturbed.decide(aim.theta)
+    return perturbed.decide_where(rows, aim.theta, otherwise=samples)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from imle_opt._checks import check_positive
@@ -17,12 +18,16 @@ __all__ = [
     "log_in_place",
     "noise_dtype",
     "standard_exponential",
+    "standard_logistic",
     "standard_normal",
     "sums_of_gammas",
 ]
 
 _BLOCK = 8192
-"""Entries that are looked up at a time, so that what is on the way stays in the cache."""
+"""Entries that are drawn in float64 at a time."""
+
+_SMALLEST_UNIFORM = 2.0**-54
+"""Stands for a uniform draw of 0, whose probability is 2^-53."""
 
 
 def check_temperature(temperature: float) -> None:
@@ -49,6 +54,24 @@ def standard_exponential(
     # Four times as fast as torch's own.
     _numpy_generator(generator).standard_exponential(dtype=array.dtype.type, out=array)
     return drawn
+
+
+def standard_logistic(
+    shape: Sequence[int], generator: torch.Generator | None, dtype: torch.dtype, device: torch.device | str
+) -> Tensor:
+    drawn = torch.empty(tuple(shape), dtype=noise_dtype(dtype), device=device)
+    # Uniform in float64: in float32 it ends at 1 - 6e-8, and its logit at 17.
+    if drawn.device.type != "cpu":
+        uniform = torch.empty(drawn.shape, dtype=torch.float64, device=drawn.device)
+        return drawn.copy_(uniform.uniform_(generator=generator).logit_(eps=_SMALLEST_UNIFORM))
+    return _filled(drawn, generator, _fill_logistic)
+
+
+def _fill_logistic(source: np.random.Generator, block: NDArray[np.float64]) -> None:
+    source.random(out=block)
+    np.maximum(block, _SMALLEST_UNIFORM, out=block)
+    block /= 1 - block
+    np.log(block, out=block)
 
 
 def log_in_place(tensor: Tensor) -> Tensor:
@@ -84,13 +107,26 @@ def sums_of_gammas(
         table = _sum_of_gammas_table(concentration, terms, drawn.device)
         return drawn.copy_(look_up(table, exponential.exponential_(generator=generator)))
     coefficients = _sum_of_gammas_table(concentration, terms, drawn.device).numpy()
+
+    def fill(source: np.random.Generator, block: NDArray[np.float64]) -> None:
+        source.standard_exponential(out=block)
+        look_up_in_place(coefficients, block)
+
+    return _filled(drawn, generator, fill)
+
+
+def _filled(
+    drawn: Tensor,
+    generator: torch.Generator | None,
+    fill: Callable[[np.random.Generator, NDArray[np.float64]], None],
+) -> Tensor:
+    """Fill a tensor on a CPU with what is drawn in float64, by parts that stay in the cache."""
     source = _numpy_generator(generator)
     entries = drawn.numpy().reshape(-1)
     block = np.empty(min(_BLOCK, entries.size))
     for start in range(0, entries.size, _BLOCK):
         part = entries[start : start + _BLOCK]
-        source.standard_exponential(out=block[: part.size])
-        look_up_in_place(coefficients, block[: part.size])
+        fill(source, block[: part.size])
         part[:] = block[: part.size]
     return drawn
 

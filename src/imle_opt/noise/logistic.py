@@ -9,9 +9,8 @@ from typing import final
 import torch
 from torch import Tensor
 
-from imle_opt.noise._draws import check_temperature
+from imle_opt.noise._draws import check_temperature, standard_logistic
 from imle_opt.noise.base import AdditiveNoise
-from imle_opt.noise.gumbel import Gumbel
 
 __all__ = ["Logistic"]
 
@@ -45,9 +44,7 @@ class Logistic(AdditiveNoise):
         device: torch.device | str,
     ) -> Tensor:
         """Draw independent Logistic(0, temperature) noise, as `Noise.draw` says."""
-        # Not from one uniform variable: in float32 it ends at 1 - 6e-8, and its logit at 17.
-        both = Gumbel(self.temperature).draw((2, *shape), generator=generator, dtype=dtype, device=device)
-        return both[0] - both[1]
+        return standard_logistic(shape, generator, dtype, device).mul_(self.temperature)
 
     def score(self, theta: Tensor, drawn: Tensor) -> Tensor:
         """Return `tanh(eps / (2 temperature)) / temperature`, as `SmoothNoise.score` says."""
