@@ -41,9 +41,8 @@ _LOWEST, _HIGHEST = -40.0, -50.0
 def log_quantiles(shape: float, terms: int) -> Callable[[FloatArray], FloatArray]:
     """Return the function `E -> log y` with `P(Y > y) = exp(-E)`, to about 9 digits of the probabilities.
 
-    Given an exponential variable E it draws Y, and E keeps both tails: it is small where `P(Y <= y)` is, and
-    large where `P(Y > y)` is small. Between some 400 nodes, `log y` is interpolated in `E + log E`, in which
-    it is smooth.
+    E keeps both tails: it is small where `P(Y <= y)` is, and large where `P(Y > y)` is small. Between some
+    400 nodes, `log y` is interpolated in `E + log E`, in which it is smooth.
 
     Args:
         shape: a, positive.

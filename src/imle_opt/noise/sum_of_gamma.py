@@ -31,9 +31,9 @@ class SumOfGamma(AdditiveNoise):
         eps = (temperature / kappa) (sum over i <= terms of Gamma(shape 1/kappa, scale kappa/i) - log(terms))
 
     No gamma is drawn: for given kappa and terms this is one law, whose quantiles are computed once, from
-    contour integrals of its transform `prod over i of (1 + p/i)^(-1/kappa)`, and tabulated. A draw is an
-    exponential variable E, looked up: the value that is exceeded with probability exp(-E). The probabilities
-    are right to 1e-8, and in both tails to 1e-6 of themselves, down to 2^-53 below and exp(-36) above.
+    contour integrals of its transform `prod over i of (1 + p/i)^(-1/kappa)`, and tabulated. A draw is a
+    uniform variable, looked up. The probabilities are right to 2e-8, and in both tails to 5e-7 of themselves,
+    down to 2^-53.
 
     A sum of kappa draws has the law `P(sum <= x) = max(0, 1 - exp(-x / temperature) / terms)^terms`, whatever
     kappa is: about 0.27 / terms away from Gumbel(0, temperature). One draw is at least
