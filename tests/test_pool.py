@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -42,6 +43,16 @@ from imle_opt_solvers._pool_counts import PoolCounts
 from imle_opt_solvers._portable_pickle import dump_exception
 from imle_opt_solvers._row_history import RowHistory
 from imle_opt_solvers._shared import anonymous_file
+from imle_opt_solvers._worker_messages import (
+    Done,
+    Raised,
+    Ready,
+    Task,
+    read_answer,
+    read_task,
+    write_answer,
+    write_task,
+)
 from imle_opt_solvers.instances import take_rows
 from pool_functions import answers, costs, solver
 
@@ -272,6 +283,32 @@ def test_chunks_hold_every_row_once():
     assert len(cut(64, 2, "auto", 0.5)) == 64  # hard rows: one by one
     assert len(cut(64, 2, "auto", 0.5, send_seconds=0.1)) == 8
     assert len(cut(1000, 2, "auto", 1e-4)) == 20  # 50 rows take as long as it takes to send 50 chunks
+
+
+def test_messages_of_any_size_arrive_and_a_broken_one_reads_as_the_end():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        for size in (0, 1, 4096 - 33, 4096, 2**21):  # 33 bytes of header; more than a socket holds
+            task, answer = Task(9, 2, 5, True, bytes(size)), Raised(b"x" * size)
+            writer = threading.Thread(target=write_task, args=(ours.fileno(), task))
+            writer.start()
+            assert read_task(theirs.fileno()) == task
+            writer.join(PATIENCE)
+            writer = threading.Thread(target=write_answer, args=(theirs.fileno(), answer))
+            writer.start()
+            assert read_answer(ours.fileno()) == answer
+            writer.join(PATIENCE)
+        for answer in (Ready(), Done(0.1, 3)):
+            write_answer(theirs.fileno(), answer)
+            assert read_answer(ours.fileno()) == answer
+        write_task(ours.fileno(), Task(9, 2, 5, False, bytes(100)))
+        begun = theirs.recv(50)
+        for sent in (begun, begun[:20], b""):
+            ours, broken = socket.socketpair()
+            broken.sendall(sent)
+            broken.close()
+            with ours, pytest.raises(EOFError):
+                read_task(ours.fileno())
 
 
 def test_instances_are_cut_as_rows_are():
@@ -588,12 +625,16 @@ def test_a_worker_killed_from_outside_loses_nothing():
         assert pool.stats().restarts >= 1
 
 
-def test_idle_workers_killed_between_batches_are_replaced():
-    with in_process(functions.cheapest) as pool:
-        pool.solve(costs(8))
-        for pid in children_of(os.getpid()):
-            os.kill(pid, signal.SIGKILL)
-        np.testing.assert_array_equal(pool.solve(costs(8)).decisions, answers(costs(8)))
+def test_idle_workers_killed_between_batches_cost_no_retry():
+    with in_process(functions.cheapest, retries=0) as pool:
+        for _ in range(3):
+            pool.solve(costs(8))
+            idle = children_of(os.getpid())
+            for pid in idle:
+                os.kill(pid, signal.SIGKILL)
+            assert eventually(lambda pids=idle: not any(alive(pid) for pid in pids))
+            np.testing.assert_array_equal(pool.solve(costs(8)).decisions, answers(costs(8)))
+        assert pool.stats().restarts == 6
 
 
 def test_a_hung_worker_is_killed_and_its_rows_solved_again():

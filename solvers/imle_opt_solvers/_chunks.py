@@ -19,15 +19,8 @@ _ENOUGH_SENDS = 50
 """Where it takes so many times as long, larger chunks save nothing, and the last one is waited for longer."""
 
 
-@dataclass(frozen=True)
-class Chunk:
-    """Contiguous rows of a batch, solved in one call.
-
-    Args:
-        start: the first row.
-        stop: after the last row.
-        lost: how many workers were lost with these rows.
-    """
+class Chunk(NamedTuple):
+    """The rows `start` to `stop` of a batch, solved in one call; `lost` workers were lost with them."""
 
     start: int
     stop: int

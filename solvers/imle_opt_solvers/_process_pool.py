@@ -15,7 +15,7 @@ from imle_opt_solvers._chunks import Batch, Chunk, ChunkTime, Solved
 from imle_opt_solvers._job import Job
 from imle_opt_solvers._portable_pickle import dumps
 from imle_opt_solvers._shared import RowViews, SharedRows, anonymous_file
-from imle_opt_solvers._worker_messages import Done, Raised, Ready, Task
+from imle_opt_solvers._worker_messages import Done, Raised, Ready, Task, read_answer, write_task
 from imle_opt_solvers._worker_process import WorkerProcess
 from imle_opt_solvers.errors import ImleOptError, InvalidInputError
 from imle_opt_solvers.instances import take_rows
@@ -59,6 +59,10 @@ class ProcessWorkers:
         with open(self._solver, "wb", closefd=False) as file:
             file.write(pickled)
         self._team: list[WorkerProcess] = []
+        self._by_link: dict[int, WorkerProcess] = {}
+        # Kept, as making one takes time; and `multiprocessing.connection.wait` takes 20 us.
+        self._poll = select.poll()
+        self._look_at = 0.0
         self._failed_starts = 0
         self._failing_since = 0.0
         self._closed = False
@@ -119,7 +123,7 @@ class ProcessWorkers:
     def _release(self) -> None:
         deadline = time.monotonic() + _DISMISS_SECONDS
         for worker in self._team:
-            worker.connection.close()
+            worker.hang_up()
         for worker in self._team:
             worker.dismiss(max(0.0, deadline - time.monotonic()))
         self._team.clear()
@@ -129,8 +133,11 @@ class ProcessWorkers:
     def _fill(self) -> None:
         while len(self._team) < self._size:
             self._check_open()
-            self._team.append(WorkerProcess(self._rows.descriptor, self._solver, self._rows.width))
-            self._team[-1].deadline = time.monotonic() + _START_SECONDS
+            worker = WorkerProcess(self._rows.descriptor, self._solver, self._rows.width)
+            worker.deadline = time.monotonic() + _START_SECONDS
+            self._team.append(worker)
+            self._by_link[worker.link] = worker
+            self._poll.register(worker.link, select.POLLIN)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -149,60 +156,62 @@ class ProcessWorkers:
         job.check()
 
     def _hand_out(self, worker: WorkerProcess, job: Job) -> None:
-        message = _message(job.batch, job.pending[0])
+        task = _task(job.batch, job.pending[0])
         chunk = worker.chunk = job.pending.popleft()
-        worker.sent = time.perf_counter()
         worker.deadline = time.monotonic() + self._timeout * chunk.size
+        worker.sent = time.perf_counter()
         try:
-            worker.connection.send_bytes(message)
-        except OSError:
+            write_task(worker.link, task)
+        except OSError:  # it had ended before: its end says nothing about these rows
+            worker.chunk = None
+            job.pending.appendleft(chunk)
             self._lose(worker, job)
 
     def _listen(self, job: Job) -> None:
         """Wait for the next message, loss or deadline."""
-        speakers = {each.fileno: each for each in self._team if each.chunk is not None or not each.ready}
-        first = min((each.deadline for each in speakers.values()), default=0.0)
-        # Not `multiprocessing.connection.wait`, which takes 20 us more: half of what a call costs here.
-        poll = select.poll()
-        for descriptor in speakers:
-            poll.register(descriptor, select.POLLIN)
-        seconds = max(0.0, min(first - time.monotonic(), _LOOK_SECONDS))
-        heard = [speakers.pop(descriptor) for descriptor, _ in poll.poll(1e3 * seconds)]
-        for worker in heard:
-            self._hear(worker, job)
+        due = min([self._look_at, *[worker.deadline for worker in self._team]])
+        for link, _ in self._poll.poll(1e3 * max(0.0, due - time.monotonic())):
+            self._hear(self._by_link[link], job)
+        if time.monotonic() >= due:
+            self._look(job)
+
+    def _look(self, job: Job) -> None:
+        """See to workers that are late, or have ended without a word."""
         now = time.monotonic()
-        for worker in speakers.values():
-            if now > worker.deadline or worker.has_ended():
+        self._look_at = now + _LOOK_SECONDS
+        for worker in tuple(self._team):
+            if now >= worker.deadline or worker.has_ended():
                 self._lose(worker, job)
 
     def _hear(self, worker: WorkerProcess, job: Job) -> None:
         try:
-            message = worker.connection.recv()
+            message = read_answer(worker.link)
         except (EOFError, OSError):
             self._lose(worker, job)
             return
+        chunk, worker.chunk, worker.deadline = worker.chunk, None, float("inf")
         if isinstance(message, Ready):
-            worker.ready, self._failed_starts = True, 0
-        elif worker.chunk is None and isinstance(message, Raised):
+            worker.ready = True
+        elif chunk is not None:
+            self._failed_starts = 0
+            _conclude(job, chunk, message, time.perf_counter() - worker.sent)
+        elif isinstance(message, Raised):
             self._remove(worker)
             raise pickle.loads(message.exception)
-        elif worker.chunk is not None:
-            _conclude(job, worker.chunk, message, time.perf_counter() - worker.sent)
-            worker.chunk = None
 
     def _lose(self, worker: WorkerProcess, job: Job) -> None:
         """Kill a worker that is dead or late, and see to its rows; another one takes its place."""
-        killed = not worker.ready and worker.was_killed(_DISMISS_SECONDS)
+        killed = worker.chunk is None and worker.was_killed(_DISMISS_SECONDS)
         self._remove(worker)
         self._check_open()
         self.restarts += 1
-        if not worker.ready:
+        if worker.chunk is None:
             self._check_starts(killed)
-        if worker.chunk is not None:
+        else:
             job.lost(worker.chunk)
 
     def _check_starts(self, killed: bool) -> None:
-        """Give up where workers do not start; that one was killed meanwhile says nothing about the next."""
+        """Give up where workers end by themselves; that one was killed says nothing about the next."""
         self._failed_starts += 1
         now = time.monotonic()
         if self._failed_starts == 1:
@@ -221,6 +230,8 @@ class ProcessWorkers:
 
     def _remove(self, worker: WorkerProcess) -> None:
         self._team.remove(worker)
+        del self._by_link[worker.link]
+        self._poll.unregister(worker.link)
         worker.kill()
         worker.release()
 
@@ -232,10 +243,10 @@ def _conclude(job: Job, chunk: Chunk, message: Done | Raised, round_trip: float)
         job.solved(ChunkTime(chunk, message.seconds, round_trip), message.hits)
 
 
-def _message(batch: Batch, chunk: Chunk) -> bytes:
-    """Return the task of one chunk, pickled."""
-    instances = None if batch.instances is None else take_rows(batch.instances, chunk.rows)
-    task = Task(len(batch.costs), chunk.start, chunk.stop, batch.deterministic, instances)
-    if instances is None:
-        return pickle.dumps(task)
-    return dumps(task, "An entry of `instances`", "Or use backend='thread'.")
+def _task(batch: Batch, chunk: Chunk) -> Task:
+    rows = len(batch.costs)
+    if batch.instances is None:
+        return Task(rows, chunk.start, chunk.stop, batch.deterministic)
+    taken = take_rows(batch.instances, chunk.rows)
+    pickled = dumps(taken, "An entry of `instances`", "Or use backend='thread'.")
+    return Task(rows, chunk.start, chunk.stop, batch.deterministic, pickled)

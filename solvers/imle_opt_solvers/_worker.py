@@ -14,13 +14,20 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from multiprocessing.connection import Connection
 from typing import cast
 
 from imle_opt_solvers._portable_pickle import dump_exception
 from imle_opt_solvers._shared import SharedRows
-from imle_opt_solvers._worker_messages import Done, Raised, Ready, Task
+from imle_opt_solvers._worker_messages import (
+    Done,
+    Raised,
+    Ready,
+    Task,
+    read_task,
+    write_answer,
+)
 from imle_opt_solvers.cache import hits_of
+from imle_opt_solvers.instances import Instances
 from imle_opt_solvers.solver import Solver
 
 __all__ = ["main"]
@@ -38,14 +45,13 @@ def main(arguments: Sequence[str]) -> None:
         os.set_inheritable(descriptor, False)
     link, lifeline, rows, pickled = descriptors
     _end_with(lifeline)
-    connection = Connection(link)
     try:
         solver = _load(pickled)
     except Exception as error:  # noqa: BLE001  # whatever loading raises is the pool's to report
-        connection.send(Raised(dump_exception(error)))
+        write_answer(link, Raised(dump_exception(error)))
         return
-    connection.send(Ready())
-    _serve(connection, solver, SharedRows(rows, width))
+    write_answer(link, Ready())
+    _serve(link, solver, SharedRows(rows, width))
 
 
 def _end_with(lifeline: int) -> None:
@@ -75,28 +81,30 @@ def _load(descriptor: int) -> Solver:
     return made if isinstance(made, Solver) else cast(Solver, made())
 
 
-def _serve(connection: Connection, solver: Solver, rows: SharedRows) -> None:
+def _serve(link: int, solver: Solver, rows: SharedRows) -> None:
+    answer: Done | Raised
     while True:
         try:
-            message = connection.recv_bytes()
+            task = read_task(link)
         except (EOFError, OSError):
             return
         try:
-            answer: object = _solve(pickle.loads(message), solver, rows)
+            answer = _solve(task, solver, rows)
         except MemoryError:
             # What is left of this process is in doubt: with its end the pool has the rows solved elsewhere.
             raise
         except Exception as error:  # noqa: BLE001  # raised again in the pool's process
             answer = Raised(dump_exception(error))
-        connection.send(answer)
+        write_answer(link, answer)
 
 
 def _solve(task: Task, solver: Solver, rows: SharedRows) -> Done:
     views, chunk = rows.views(task.rows), slice(task.start, task.stop)
     # A copy: the memory holds other costs as soon as the batch is done, and a solver may keep what it gets.
     costs = views.costs[chunk].reshape(-1, *solver.shape).copy()
+    instances: Instances | None = pickle.loads(task.instances) if task.instances else None
     hits, began = hits_of(solver), time.perf_counter()
-    solution = solver.solve_rows(costs, task.instances, task.deterministic)
+    solution = solver.solve_rows(costs, instances, task.deterministic)
     seconds = time.perf_counter() - began
     views.write(chunk, solution)
     return Done(seconds, hits_of(solver) - hits)

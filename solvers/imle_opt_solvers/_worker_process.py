@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
-from multiprocessing import Pipe
 from typing import final
 
 from imle_opt_solvers._chunks import Chunk
@@ -31,8 +31,7 @@ class WorkerProcess:
         width: the number of costs of one row.
 
     Attributes:
-        connection: for messages.
-        fileno: the connection's descriptor.
+        link: descriptor of the connection, for messages.
         ready: it has loaded its solver.
         chunk: what it is solving.
         sent: when it was given the chunk, on the performance clock.
@@ -43,8 +42,8 @@ class WorkerProcess:
     """
 
     def __init__(self, rows: int, solver: int, width: int) -> None:
-        self.connection, theirs = Pipe()
-        self.fileno = self.connection.fileno()
+        self._connection, theirs = socket.socketpair()
+        self.link = self._connection.fileno()
         their_lifeline, self._lifeline = os.pipe()
         inherited = (theirs.fileno(), their_lifeline, rows, solver)
         try:
@@ -84,9 +83,13 @@ class WorkerProcess:
         """Whether the process is gone."""
         return self._process.poll() is not None
 
+    def hang_up(self) -> None:
+        """Close the connection: an idle process then ends by itself."""
+        self._connection.close()
+
     def dismiss(self, seconds: float) -> None:
         """Let an idle process end by itself, and kill it if it has not within `seconds`."""
-        self.connection.close()
+        self.hang_up()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)
         self.kill()
@@ -103,7 +106,7 @@ class WorkerProcess:
 
     def release(self) -> None:
         """Close what belongs to a killed process."""
-        self.connection.close()
+        self.hang_up()
         os.close(self._lifeline)
 
 
