@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import sys
 import time
@@ -61,6 +62,58 @@ def out_of_memory_always(costs):
     return cheapest(costs)
 
 
+def fills_its_memory_once(costs):
+    """Fail where a process fails that may have so much and no more, with whatever it asks for then."""
+    if costs[0] == BAD and count("short") == 1:
+        room = Path("/proc/self/statm").read_text().split()[0]
+        allowed = int(room) * os.sysconf("SC_PAGE_SIZE") + 2**26
+        resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
+        held = []
+        while True:
+            held.append(np.ones(2**20))
+    return cheapest(costs)
+
+
+def aborts_once(costs):
+    """End as a C++ library does whose memory runs out."""
+    if costs[0] == BAD and count("aborted") == 1:
+        os.abort()
+    return cheapest(costs)
+
+
+def dies_before_its_child_once(costs):
+    if costs[0] == BAD and count("killed") == 1:
+        if child := os.fork():
+            count_child(child)
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(3600)  # the child, which holds all that its parent had open
+    return cheapest(costs)
+
+
+def count_child(child):
+    (Path(os.environ["IMLE_OPT_TEST_FOLDER"]) / "child").write_text(str(child))
+
+
+def counts_threads(costs):
+    """How many threads there are after a large product of matrices."""
+    square = np.ones((300, 300))
+    assert (square @ square)[0, 0] == 300
+    return np.array([0.0, 0, 0, 0, len(list(Path("/proc/self/task").iterdir()))])
+
+
+class Counted:
+    """A function that knows how often it was pickled in this process."""
+
+    pickled = 0
+
+    def __call__(self, costs):
+        return cheapest(costs)
+
+    def __reduce__(self):
+        Counted.pickled += 1
+        return Counted, ()
+
+
 def hangs_always(costs):
     if costs[0] == BAD:
         count("hung")
@@ -107,6 +160,14 @@ def make_solver():
     solver = FunctionSolver(cheapest, SIZE, "min")
     solver.cannot_be_pickled = lambda: None
     return solver
+
+
+def make_slowly(process):
+    """Make the solver; elsewhere than in `process` only after a while."""
+    if os.getpid() != process:
+        count("begun")
+        time.sleep(1)
+    return solver(cheapest)
 
 
 def ends_elsewhere(process, signal_number):

@@ -8,6 +8,7 @@ import gc
 import multiprocessing
 import os
 import pickle
+import resource
 import signal
 import socket
 import subprocess
@@ -347,6 +348,35 @@ def test_a_pool_of_a_solver_that_cannot_be_pickled_can_be():
         np.testing.assert_array_equal(pool.solve(costs(5)).decisions, answers(costs(5)))
 
 
+def test_the_solver_is_pickled_once_and_batches_not_at_all(monkeypatch):
+    functions.Counted.pickled = 0
+    with in_process(functions.Counted()) as pool:
+        monkeypatch.setattr("pickle.dumps", None)
+        monkeypatch.setattr("imle_opt_solvers._process_pool.dumps", None)
+        for seed in range(3):
+            np.testing.assert_array_equal(
+                pool.solve(costs(9, seed=seed)).decisions, answers(costs(9, seed=seed))
+            )
+            os.kill(children_of(os.getpid())[0], signal.SIGKILL)
+    assert functions.Counted.pickled == 1
+
+
+def test_a_worker_has_one_thread_besides_the_one_that_waits_for_the_parents_end(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    with in_process(functions.counts_threads) as pool:
+        assert set(pool.solve(costs(9)).decisions[:, 4]) == {2}
+
+
+def test_a_worker_starts_fast():
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with SolverPool(HighsSolver(models.knapsack()), 2, backend="process", chunk=2) as pool:
+        pool.solve(np.ones((8, 6)))
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # Processor time, on which other work of the machine has little bearing.
+    taken = sum(after[:2]) - sum(before[:2])
+    assert taken / 2 < 1.5
+
+
 def test_a_worker_is_small():
     with SolverPool(HighsSolver(models.knapsack()), 2, backend="process", chunk=2) as pool:
         pool.solve(np.ones((8, 6)))
@@ -605,6 +635,22 @@ def test_a_worker_that_is_out_of_memory_is_replaced(folder):
         pool.solve(batch)
 
 
+@pytest.mark.parametrize("function", [functions.fills_its_memory_once, functions.aborts_once])
+def test_a_worker_that_may_not_have_more_memory_is_replaced(function):
+    batch = costs(12, bad=[5])
+    with in_process(function) as pool:
+        np.testing.assert_array_equal(pool.solve(batch).decisions, answers(batch))
+        assert pool.stats().restarts == 1
+
+
+def test_a_child_of_a_killed_worker_does_not_hide_its_end_and_ends_with_it(folder):
+    with in_process(functions.dies_before_its_child_once) as pool:
+        batch = costs(12, bad=[5])
+        np.testing.assert_array_equal(pool.solve(batch).decisions, answers(batch))
+        assert pool.stats().restarts == 1
+    assert all_gone([int((folder / "child").read_text())])
+
+
 def test_without_retries_a_lost_chunk_is_lost_whole():
     with in_process(functions.killed_always, retries=0) as pool:
         solution = pool.with_on_failure("nan").solve(costs(12, bad=[5]))
@@ -739,13 +785,18 @@ def script(tmp_path, body):
     path = tmp_path / "user_script.py"
     path.write_text(
         "import os, signal, sys, time\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
         f"sys.path.insert(0, {str(TESTS)!r})\n"
         "import pool_functions as functions\n"
         "from pool_functions import costs, solver\n"
         "from imle_opt_solvers import FunctionSolver, SolverPool\n" + textwrap.dedent(body)
     )
     return subprocess.Popen(
-        [sys.executable, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
     )
 
 
@@ -853,10 +904,11 @@ def test_a_worker_that_starts_after_its_parent_ended_ends():
         os.close(descriptor)
 
 
-def test_ctrl_c_leaves_no_worker(tmp_path, folder):
+@pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["process", "group"])
+def test_ctrl_c_leaves_no_worker(tmp_path, folder, send):
     process = script(tmp_path, hanging("pool.solve(costs(4, bad=[0, 1]))"))
     workers = ready(process, folder)
-    process.send_signal(signal.SIGINT)
+    send(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=PATIENCE)
     assert "KeyboardInterrupt" in err
     assert all_gone(workers)
@@ -875,6 +927,36 @@ def test_ctrl_c_in_a_batch_leaves_the_pool_usable(tmp_path, folder):
     process.send_signal(signal.SIGINT)
     assert finished(process).split() == ["True"]
     assert all_gone(workers)
+
+
+def test_ctrl_c_while_workers_start_leaves_the_pool_usable(tmp_path, folder):
+    body = """
+        import functools
+        pool = SolverPool(functools.partial(functions.make_slowly, os.getpid()), 2, backend="process")
+        try:
+            pool.solve(costs(8))
+        except KeyboardInterrupt:
+            print((pool.solve(costs(8)).decisions == functions.answers(costs(8))).all())
+    """
+    process = script(tmp_path, body)
+    assert eventually((folder / "begun").exists)
+    process.send_signal(signal.SIGINT)
+    assert finished(process).split() == ["True"]
+    assert all_gone([int(pid) for pid in (folder / "begun").read_text().split()])
+
+
+def test_an_exception_in_the_block_of_a_pool_leaves_no_worker(tmp_path, folder):
+    body = """
+        with SolverPool(solver(functions.hangs_always), 2, backend="process", chunk=1) as pool:
+            future = pool.submit(costs(4, bad=[0, 1, 2, 3]))
+            while not os.path.exists(os.environ["IMLE_OPT_TEST_FOLDER"] + "/hung"):
+                time.sleep(0.02)
+            raise ValueError("of the user")
+    """
+    process = script(tmp_path, body)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert "ValueError: of the user" in err
+    assert all_gone([int(pid) for pid in (folder / "hung").read_text().split()])
 
 
 @pytest.mark.parametrize("ending", ["sys.exit(0)", "raise ValueError('of the user')"])
