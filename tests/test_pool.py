@@ -176,7 +176,10 @@ def test_graphs_as_instances_reach_the_processes():
 def test_a_batch_may_grow_and_shrink():
     with in_process(functions.cheapest) as pool:
         for rows in (1, 3000, 2, 0, 20):
-            np.testing.assert_array_equal(pool.solve(costs(rows)).decisions, answers(costs(rows)))
+            solution, alone = pool.solve(costs(rows)), solver(functions.cheapest).solve(costs(rows))
+            np.testing.assert_array_equal(solution.decisions, answers(costs(rows)))
+            np.testing.assert_array_equal(solution.objectives, alone.objectives)
+            np.testing.assert_array_equal(solution.gaps, alone.gaps)  # NaN: nothing is known
 
 
 def test_a_failed_row_does_not_harm_its_neighbours():
