@@ -18,6 +18,8 @@ import numpy as np
 
 from imle_opt_solvers.errors import InvalidInputError
 from imle_opt_solvers.function_solver import FunctionSolver
+from imle_opt_solvers.solution import Sense, Solution, Status
+from imle_opt_solvers.solver import Solver, Traits
 
 BAD = 77.0
 SIZE = 5
@@ -154,6 +156,20 @@ def tells_modules(costs):
 def tells_process_slowly(costs):
     time.sleep(0.02)
     return np.array([costs.argmin(), 0, 0, 0, os.getpid()])
+
+
+class EveryStatus(Solver):
+    """Ends each row as its first cost says; decides where that status comes with a decision."""
+
+    def __init__(self):
+        super().__init__((SIZE,), Sense.MIN, Traits(releases_gil=True))
+
+    def solve_rows(self, costs, instances, deterministic):
+        statuses = tuple(tuple(Status)[int(row[0])] for row in costs)
+        decided = np.array([status.has_decision for status in statuses])
+        decisions = np.where(decided[:, None], np.eye(SIZE)[costs.argmin(1)], np.nan)
+        objectives = np.einsum("bm,bm->b", costs, decisions)
+        return Solution(decisions, objectives, statuses, np.where(decided, 0.25, np.nan), 0.0)
 
 
 def make_solver():

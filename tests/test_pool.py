@@ -42,6 +42,7 @@ from imle_opt_solvers._chunks import Chunk, ChunkTime, Solved, cut
 from imle_opt_solvers._pool_costs import PoolCosts
 from imle_opt_solvers._pool_counts import PoolCounts
 from imle_opt_solvers._portable_pickle import dump_exception
+from imle_opt_solvers._process_pool import ProcessWorkers
 from imle_opt_solvers._row_history import RowHistory
 from imle_opt_solvers._shared import anonymous_file
 from imle_opt_solvers._worker_messages import (
@@ -195,6 +196,26 @@ def test_a_failed_row_does_not_harm_its_neighbours():
     np.testing.assert_array_equal(
         np.delete(lenient.decisions, 3, 0), inner.solve(batch[[0, 1, 2, 4, 5]]).decisions
     )
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_every_status_arrives_and_all_three_policies_hold(backend):
+    batch = np.random.default_rng(7).permutation(np.repeat(np.arange(6.0), 3))[:, None] - np.arange(5)
+    expected = tuple(tuple(Status)[int(row[0])] for row in batch)
+    failed = tuple(row for row, status in enumerate(expected) if status is not Status.OPTIMAL)
+    decided = np.array([status in (Status.OPTIMAL, Status.FEASIBLE) for status in expected])
+    optimal = np.array([status is Status.OPTIMAL for status in expected])
+    with SolverPool(functions.EveryStatus(), 2, backend=backend, chunk=4) as pool:
+        with pytest.raises(SolveError) as raised:
+            pool.solve(batch)
+        assert raised.value.rows == failed
+        for policy, kept in (("incumbent", decided), ("nan", optimal)):
+            solution = pool.with_on_failure(policy).solve(batch)
+            assert solution.statuses == expected
+            np.testing.assert_array_equal(solution.decisions[kept], answers(batch[kept]))
+            assert np.isnan(solution.decisions[~kept]).all()
+            np.testing.assert_array_equal(solution.gaps, np.where(decided, 0.25, np.nan))
+        assert pool.stats().statuses == dict.fromkeys(Status, 9)
 
 
 def test_incumbents_come_through():
@@ -716,6 +737,25 @@ def test_an_exception_arrives_as_it_is(backend):
         assert pool.stats().restarts == 0
 
 
+def test_a_worker_of_a_batch_that_was_given_up_does_not_write_into_the_next_one(monkeypatch):
+    def ctrl_c(*_):
+        raise KeyboardInterrupt
+
+    given_up = costs(8)
+    given_up[:4, 1] = 300.0  # half a second each
+    with in_process(functions.sleeps_at_random) as pool:
+        pool.solve(costs(8))
+        with monkeypatch.context() as patch:
+            patch.setattr(ProcessWorkers, "_listen", ctrl_c)
+            patch.setattr(ProcessWorkers, "_drop_busy", ctrl_c)  # a second one, while the first is seen to
+            with pytest.raises(KeyboardInterrupt):
+                pool.solve(given_up)
+        time.sleep(0.5)  # until the workers have read their rows
+        batch = costs(8, seed=1)
+        np.testing.assert_array_equal(pool.solve(batch).decisions, answers(batch))
+        assert pool.stats().solves == 16
+
+
 def test_an_exception_that_cannot_travel_arrives_as_text():
     with (
         in_process(functions.raises_stubbornly) as pool,
@@ -739,13 +779,15 @@ def test_instances_that_cannot_be_pickled_are_refused():
 
 def test_chaos():
     """Workers are killed at random while batches with rows of random length are solved."""
-    quiet = threading.Event()
+    quiet, solved = threading.Event(), threading.Event()
 
     def kill_now_and_then():
         draw = np.random.default_rng(6)
         while not quiet.wait(draw.exponential(0.3)):
-            for pid in children_of(os.getpid())[:1]:
-                os.kill(pid, signal.SIGKILL)
+            if solved.is_set():  # workers start more slowly than this kills them where the machine is busy
+                solved.clear()
+                for pid in children_of(os.getpid())[:1]:
+                    os.kill(pid, signal.SIGKILL)
 
     with in_process(functions.sleeps_at_random, chunk="auto", retries=20) as pool:
         pool.solve(costs(8))
@@ -756,6 +798,7 @@ def test_chaos():
                 np.testing.assert_array_equal(
                     pool.solve(costs(64, seed=seed)).decisions, answers(costs(64, seed=seed))
                 )
+                solved.set()
         finally:
             quiet.set()
             killer.join(PATIENCE)

@@ -67,7 +67,7 @@ def time_overhead(repeats: int) -> dict[str, float]:
         added: list[FloatArray] = []
         for rows in (2, 320, 3200):
             costs = np.random.default_rng(2).normal(size=(rows, 144))
-            with SolverPool(solver, 2, backend=backend, chunk=max(2, rows // 2)) as pool:
+            with SolverPool(solver, 2, backend=backend, chunk=rows // 2) as pool:
                 pool.solve(costs)
                 calls = {"alone": partial(solver.solve, costs), "pool": partial(pool.solve, costs)}
                 turns = interleaved(calls, repeats, time.perf_counter)

@@ -92,6 +92,7 @@ class ProcessWorkers:
             Exception: what the solver raised, from the first chunk in the order of the rows.
         """
         with self._lock:
+            self._drop_busy()  # there are none, but where giving up the last batch was interrupted
             began = time.perf_counter()
             views = self._rows.reserve(len(batch.costs))
             views.costs[:] = batch.costs.reshape(views.costs.shape)
@@ -229,10 +230,10 @@ class ProcessWorkers:
             self._remove(worker)
 
     def _remove(self, worker: WorkerProcess) -> None:
+        worker.kill()
         self._team.remove(worker)
         del self._by_link[worker.link]
         self._poll.unregister(worker.link)
-        worker.kill()
         worker.release()
 
 

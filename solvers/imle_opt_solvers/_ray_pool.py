@@ -88,6 +88,7 @@ class RayWorkers:
             Exception: what the solver raised, from the first chunk in the order of the rows.
         """
         with self._lock:
+            self._drop_busy()  # there are none, but where giving up the last batch was interrupted
             views = RowViews.over(batch.costs)
             job = Job(batch, self._retries)
             try:

@@ -17,18 +17,11 @@ from numpy.typing import NDArray
 
 from imle_opt_solvers.solution import FloatArray, Solution, Status
 
-__all__ = ["RowViews", "SharedRows", "anonymous_file", "status_codes"]
+__all__ = ["RowViews", "SharedRows", "anonymous_file"]
 
 _STATUSES = tuple(Status)
 _CODES = {status: code for code, status in enumerate(_STATUSES)}
-_OPTIMAL = bytes([_CODES[Status.OPTIMAL]])
-
-
-def status_codes(statuses: tuple[Status, ...]) -> NDArray[np.uint8]:
-    """Return statuses as small integers."""
-    if statuses.count(Status.OPTIMAL) == len(statuses):  # ten times as fast as one by one
-        return np.full(len(statuses), _CODES[Status.OPTIMAL], dtype=np.uint8)
-    return np.array([_CODES[status] for status in statuses], dtype=np.uint8)
+_OPTIMAL = _CODES[Status.OPTIMAL]
 
 
 def anonymous_file() -> int:
@@ -48,7 +41,7 @@ class RowViews:
         decisions: (B, width).
         objectives: (B,).
         gaps: (B,).
-        statuses: (B,) the codes of `status_codes`.
+        statuses: (B,) places in the list of statuses.
     """
 
     costs: FloatArray
@@ -70,7 +63,11 @@ class RowViews:
         self.decisions[rows] = solution.decisions.reshape(len(solution.statuses), -1)
         self.objectives[rows] = solution.objectives
         self.gaps[rows] = solution.gaps
-        self.statuses[rows] = status_codes(solution.statuses)
+        statuses = solution.statuses
+        if statuses.count(Status.OPTIMAL) == len(statuses):  # ten times as fast as one by one
+            self.statuses[rows] = _OPTIMAL
+        else:
+            self.statuses[rows] = [_CODES[status] for status in statuses]
 
     def fail(self, rows: slice) -> None:
         """Store that some rows came to nothing."""

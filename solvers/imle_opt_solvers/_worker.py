@@ -6,6 +6,7 @@ loaded even where the script imports it.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pickle
@@ -50,8 +51,8 @@ def main(arguments: Sequence[str]) -> None:
     except Exception as error:  # noqa: BLE001  # whatever loading raises is the pool's to report
         write_answer(link, Raised(dump_exception(error)))
         return
-    write_answer(link, Ready())
-    _serve(link, solver, SharedRows(rows, width))
+    with contextlib.suppress(BrokenPipeError):  # the pool has gone
+        _serve(link, solver, SharedRows(rows, width))
 
 
 def _end_with(lifeline: int) -> None:
@@ -83,6 +84,7 @@ def _load(descriptor: int) -> Solver:
 
 def _serve(link: int, solver: Solver, rows: SharedRows) -> None:
     answer: Done | Raised
+    write_answer(link, Ready())
     while True:
         try:
             task = read_task(link)

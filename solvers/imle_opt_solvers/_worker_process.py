@@ -44,7 +44,9 @@ class WorkerProcess:
     def __init__(self, rows: int, solver: int, width: int) -> None:
         self._connection, theirs = socket.socketpair()
         self.link = self._connection.fileno()
-        their_lifeline, self._lifeline = os.pipe()
+        their_lifeline, lifeline = os.pipe()
+        # An object, which closes it also where Ctrl-C comes before anybody holds this worker.
+        self._lifeline = os.fdopen(lifeline, "wb", buffering=0)
         inherited = (theirs.fileno(), their_lifeline, rows, solver)
         try:
             self._process = subprocess.Popen(
@@ -97,17 +99,16 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """Kill the process and all that it started; its connection stays, and reads as ended."""
-        if self._killed:  # the number may belong to another process by now
-            return
-        self._killed = True
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        if not self._killed:  # later the number may belong to another process
+            self._killed = True
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def release(self) -> None:
         """Close what belongs to a killed process."""
         self.hang_up()
-        os.close(self._lifeline)
+        self._lifeline.close()
 
 
 def _environment() -> dict[str, str]:
