@@ -85,12 +85,12 @@ class Solved:
     @property
     def solver_seconds(self) -> float:
         """Seconds in the solver, added up over the workers."""
-        return sum(time.seconds for time in self.times)
+        return sum([time.seconds for time in self.times])
 
     @property
     def transfer_seconds(self) -> float:
         """Seconds on the way to the workers and back, added up over the chunks."""
-        return self.copy_seconds + sum(max(0.0, time.round_trip - time.seconds) for time in self.times)
+        return self.copy_seconds + sum([max(0.0, trip - seconds) for _, seconds, trip in self.times])
 
 
 class Workers(Protocol):

@@ -76,7 +76,9 @@ class PoolCounts:
         self.hits += solved.hits
         self.solver_seconds += solved.solver_seconds
         self.seconds += seconds
-        self._chunks.extend((each.seconds / each.chunk.size, each.chunk.size) for each in solved.times)
+        for chunk, taken, _ in solved.times:
+            size = chunk.size
+            self._chunks.append((taken / size, size))
         if workers:
             self.transfer_seconds += solved.transfer_seconds
             self.waiting_seconds += max(

@@ -145,12 +145,13 @@ class ProcessWorkers:
             raise InvalidInputError("The pool was closed while it was solving a batch.")
 
     def _work_off(self, job: Job, views: RowViews) -> None:
-        while job.pending or any(worker.chunk for worker in self._team):
+        while job.pending or [worker for worker in self._team if worker.chunk]:
             self._check_open()
             self._fill()
-            for worker in [each for each in self._team if each.ready and each.chunk is None]:
-                if job.pending:
-                    self._hand_out(worker, job)
+            if job.pending:
+                for worker in [each for each in self._team if each.ready and each.chunk is None]:
+                    if job.pending:
+                        self._hand_out(worker, job)
             self._listen(job)
         for chunk in job.given_up:
             views.fail(chunk.rows)

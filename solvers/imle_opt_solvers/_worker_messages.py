@@ -55,7 +55,8 @@ def write_task(descriptor: int, task: Task) -> None:
     Raises:
         OSError: there is no worker any more.
     """
-    _write(descriptor, _TASK.pack(*task[:4], len(task.instances)) + task.instances)
+    rows, start, stop, deterministic, instances = task
+    _write(descriptor, _TASK.pack(rows, start, stop, deterministic, len(instances)) + instances)
 
 
 def read_task(descriptor: int) -> Task:
@@ -64,7 +65,7 @@ def read_task(descriptor: int) -> Task:
     Raises:
         EOFError: the pool has closed its end.
     """
-    (rows, start, stop, deterministic), instances = _read(descriptor, _TASK)
+    (rows, start, stop, deterministic, _), instances = _read(descriptor, _TASK)
     return Task(rows, start, stop, deterministic, instances)
 
 
@@ -89,7 +90,7 @@ def read_answer(descriptor: int) -> Ready | Done | Raised:
         EOFError: the worker has ended.
         OSError: likewise.
     """
-    (kind, seconds, hits), exception = _read(descriptor, _ANSWER)
+    (kind, seconds, hits, _), exception = _read(descriptor, _ANSWER)
     if kind == _DONE:
         return Done(seconds, hits)
     return Raised(exception) if kind == _RAISED else Ready()
@@ -106,10 +107,11 @@ def _read(descriptor: int, header: Struct) -> tuple[tuple[Any, ...], bytes]:
     message = os.read(descriptor, _AT_ONCE)
     if len(message) < header.size:
         message = _all_of(descriptor, message, header.size)
-    *fields, more = header.unpack_from(message)
-    if more:
-        message = _all_of(descriptor, message, header.size + more)
-    return tuple(fields), message[header.size :]
+    fields = header.unpack_from(message)
+    more = fields[-1]
+    if not more:
+        return fields, b""
+    return fields, _all_of(descriptor, message, header.size + more)[header.size :]
 
 
 def _all_of(descriptor: int, begun: bytes, size: int) -> bytes:
