@@ -33,7 +33,7 @@ from imle_opt_solvers.pool import Backend
 from imle_opt_solvers.solution import Sense
 
 ROWS = 64
-ITEMS = (10, 16)
+ITEMS = (36, 40)
 
 
 def knapsack(items: int, capacities: int = 2) -> HighsSolver:
