@@ -9,6 +9,7 @@ from scipy import stats
 from imle_opt.evaluation.cost_errors import TrueRanks, errors_of, row_errors
 from imle_opt.evaluation.figures import interquartile_mean
 from imle_opt.evaluation.remembered import RememberingSolver
+from imle_opt.evaluation.row_index import RowIndex, distinct, row_keys
 from imle_opt.evaluation.schedule import BlockSizes
 from imle_opt_solvers import FunctionSolver, InvalidInputError, Sense, Solution, Solver, Status, Traits
 
@@ -94,9 +95,45 @@ def test_failures_are_not_remembered_and_minus_zero_is_another_row():
     assert [len(batch) for batch in inner.seen] == [3, 1]
 
 
+def test_an_index_is_a_dictionary():
+    rng = np.random.default_rng(0)
+    # Few different lowest bits, so that keys meet in their slots; some are told apart by their check alone.
+    keys = rng.integers(2**20, size=6000, dtype=np.uint64) << np.uint64(44)
+    keys |= rng.integers(7, size=6000, dtype=np.uint64)
+    checks = rng.integers(3, size=6000, dtype=np.uint64)
+    index, known = RowIndex(), {}
+    pairs = list(zip(keys.tolist(), checks.tolist(), strict=True))
+    for part in np.array_split(np.arange(6000), [1, 2, 700, 1800, 1800, 4500]):
+        assert index.find(keys[part], checks[part]).tolist() == [known.get(pairs[row], -1) for row in part]
+        new = []
+        for row in part:
+            if pairs[row] not in known:
+                known[pairs[row]] = len(known)
+                new.append(row)
+        index.add(keys[new], checks[new])
+    assert index.find(keys, checks).tolist() == [known[pair] for pair in pairs]
+
+
+def test_keys_tell_rows_apart_and_depend_on_nothing_else():
+    rng = np.random.default_rng(0)
+    rows = rng.integers(-1, 2, size=(3000, 2, 5)).astype(np.float64)
+    rows[rows == 0] = rng.choice([0.0, -0.0], size=int((rows == 0).sum()))
+    keys, checks = row_keys(rows)
+    one_by_one = [row_keys(row[None]) for row in rows]
+    np.testing.assert_array_equal(keys, np.concatenate([key for key, _ in one_by_one]))
+    np.testing.assert_array_equal(checks, np.concatenate([check for _, check in one_by_one]))
+    bits = [row.tobytes() for row in rows]
+    assert len(set(keys.tolist())) == len(set(checks.tolist())) == len(set(bits)) < len(rows)
+    first, inverse = distinct(keys, checks)
+    assert [bits[row] for row in first[inverse]] == bits
+    # Swapped entries and entries whose difference is the same are other rows.
+    pair = row_keys(np.array([[1.0, 2.0], [2.0, 1.0], [1.0, 1.0], [2.0, 2.0]]))
+    assert [len(set(each.tolist())) for each in pair] == [4, 4]
+
+
 def test_a_full_memory_is_forgotten():
     inner = Counting(True)
-    solver = RememberingSolver(inner, capacity=41 * 10)
+    solver = RememberingSolver(inner, capacity=10 * (1 + 16 + RowIndex.MOST_BYTES))
     rows = np.arange(60.0).reshape(20, 3)
     for part in (rows[:8], rows[8:16], rows[8:16], rows[:8]):
         solver.solve(part)

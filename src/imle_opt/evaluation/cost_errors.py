@@ -62,9 +62,10 @@ def errors_of(
 
 def _row_correlations(predicted: FloatArray, ranks: TrueRanks) -> FloatArray:
     """Return Spearman's correlation of each row, (b,); NaN where either side is all equal."""
-    centred, squares = _centred_ranks(predicted)
+    # A reference has one row in memory, for all.
+    centred, squares = _centred_ranks(predicted if predicted.strides[0] else predicted[:1])
     scale = np.sqrt(squares * ranks.squares)
-    products = np.einsum("bm,bm->b", centred, ranks.centred)
+    products = np.einsum("bm,bm->b", np.broadcast_to(centred, predicted.shape), ranks.centred)
     correlations = np.full(len(scale), np.nan)
     np.divide(products, scale, out=correlations, where=scale > 0)
     return correlations

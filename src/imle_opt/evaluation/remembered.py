@@ -15,23 +15,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imle_opt.evaluation.result import STATUSES
+from imle_opt.evaluation.row_index import KeyArray, RowArray, RowIndex, distinct, enlarged, row_keys
 from imle_opt_solvers import Solution, Solver, Status
 from imle_opt_solvers.instances import Instances
 from imle_opt_solvers.solution import FloatArray
 
 __all__ = ["RememberingSolver", "status_codes"]
 
-KeyArray = NDArray[np.uint64]
-RowArray = NDArray[np.int64]
-
 _CAPACITY = 96 * 2**20
 _CODES = {status: code for code, status in enumerate(STATUSES)}
-_KEY_SEEDS = (0x9E3779B97F4A7C15, 0xD1B54A32D192ED03)
-_PIECE = 2048
+_OPTIMAL, _UNKNOWN = _CODES[Status.OPTIMAL], 255
 
 
 def status_codes(statuses: tuple[Status, ...]) -> NDArray[np.uint8]:
     """Return the codes of some statuses, (B,)."""
+    if statuses.count(Status.OPTIMAL) == len(statuses):  # many times faster than one by one
+        return np.full(len(statuses), _OPTIMAL, dtype=np.uint8)
     return np.fromiter(map(_CODES.__getitem__, statuses), dtype=np.uint8, count=len(statuses))
 
 
@@ -73,14 +72,14 @@ class RememberingSolver(Solver):
 
     def solve_rows(self, costs: FloatArray, instances: Instances | None, deterministic: bool) -> Solution:
         """Solve the rows that are new, each once."""
-        keys, checks = _keys_of(costs)
-        first, inverse = _distinct(keys, checks)
+        keys, checks = row_keys(costs)
+        first, inverse = distinct(keys, checks)
         answers = self._memory.find(keys[first], checks[first])
         new = np.flatnonzero(answers.codes == _UNKNOWN)
         if new.size:
             fresh = self._solve(costs, first[new], deterministic)
-            answers.put(new, fresh)
             self._memory.keep(keys[first[new]], checks[first[new]], fresh)
+            answers = answers.put(new, fresh)
         return answers.solution(inverse, costs.shape)
 
     def _solve(self, costs: FloatArray, rows: RowArray, deterministic: bool) -> _Answers:
@@ -91,9 +90,6 @@ class RememberingSolver(Solver):
         except ValueError:
             self.solver.solve_rows(costs, None, deterministic)  # raises it again, and counts all rows
             raise
-
-
-_UNKNOWN = 255
 
 
 @dataclass
@@ -125,20 +121,24 @@ class _Answers:
             np.empty((rows, width)), np.empty(rows), np.empty(rows), np.full(rows, _UNKNOWN, dtype=np.uint8)
         )
 
-    def put(self, rows: RowArray, other: _Answers) -> None:
-        """Fill in the answers to some of the rows."""
+    def put(self, rows: RowArray, other: _Answers) -> Self | _Answers:
+        """Return these with the answers to some of the rows filled in, where those are all: the others."""
+        if rows.size == len(self.codes):
+            return other
         self.decisions[rows], self.objectives[rows] = other.decisions, other.objectives
         self.gaps[rows], self.codes[rows] = other.gaps, other.codes
+        return self
 
     def solution(self, rows: RowArray, shape: tuple[int, ...]) -> Solution:
         """Return the solution whose row b is the answer `rows[b]`."""
         every = rows.size == len(self.codes)
         decisions = self.decisions if every else self.decisions[rows]
         codes = self.codes if every else self.codes[rows]
+        optimal = (codes == _OPTIMAL).all()
         return Solution(
             decisions.reshape(shape),
             self.objectives if every else self.objectives[rows],
-            tuple(map(STATUSES.__getitem__, codes.tolist())),
+            (Status.OPTIMAL,) * len(codes) if optimal else tuple(STATUSES[code] for code in codes.tolist()),
             self.gaps if every else self.gaps[rows],
             0.0,
         )
@@ -151,13 +151,13 @@ class _Memory:
     def __init__(self, width: int, binary: bool, capacity: int) -> None:
         self._width, self._binary = width, binary
         row_bytes = (width + 7) // 8 if binary else 8 * width
-        self._most = max(1, capacity // (row_bytes + 16 + 24))
+        self._most = max(1, capacity // (row_bytes + 16 + RowIndex.MOST_BYTES))
         self._lock = threading.Lock()
         self.solved = 0
         self._forget()
 
     def _forget(self) -> None:
-        self._index = _Index()
+        self._index = RowIndex()
         self._size = 0
         columns = (self._width + 7) // 8 if self._binary else self._width
         kind = np.uint8 if self._binary else np.float64
@@ -174,97 +174,33 @@ class _Memory:
                 kept = self._decisions[places[known]]
                 answers.decisions[known] = self._unpacked(kept)
                 answers.objectives[known], answers.gaps[known] = self._numbers[places[known]].T
-                answers.codes[known] = _CODES[Status.OPTIMAL]
+                answers.codes[known] = _OPTIMAL
         return answers
 
     def keep(self, keys: KeyArray, checks: KeyArray, fresh: _Answers) -> None:
         """Add the proven optima among new answers."""
-        optimal = fresh.codes == _CODES[Status.OPTIMAL]
+        rows = np.flatnonzero(fresh.codes == _OPTIMAL)[: self._most]
+        packed = self._packed(fresh.decisions[rows])
         with self._lock:
             self.solved += len(keys)
-            rows = np.flatnonzero(optimal)[: self._most]
             if self._size + rows.size > self._most:
                 self._forget()
             self._grow(self._size + rows.size)
-            places = np.arange(self._size, self._size + rows.size)
-            self._decisions[places] = self._packed(fresh.decisions[rows])
+            places = slice(self._size, self._size + rows.size)
+            self._decisions[places] = packed
             self._numbers[places, 0], self._numbers[places, 1] = fresh.objectives[rows], fresh.gaps[rows]
-            self._index.add(keys[rows], checks[rows], places)
+            self._index.add(keys[rows], checks[rows])
             self._size += rows.size
 
     def _grow(self, size: int) -> None:
         if size <= len(self._decisions):
             return
         room = min(self._most, max(size, 2 * len(self._decisions)))
-        self._decisions = _enlarged(self._decisions, room)
-        self._numbers = _enlarged(self._numbers, room)
+        self._decisions = enlarged(self._decisions, room)
+        self._numbers = enlarged(self._numbers, room)
 
     def _packed(self, decisions: FloatArray) -> NDArray[Any]:
         return np.packbits(decisions > 0.5, axis=1) if self._binary else decisions
 
     def _unpacked(self, kept: NDArray[Any]) -> NDArray[Any]:
         return np.unpackbits(kept, axis=1, count=self._width) if self._binary else kept
-
-
-def _enlarged(array: NDArray[Any], rows: int) -> NDArray[Any]:
-    larger: NDArray[Any] = np.empty((rows, *array.shape[1:]), dtype=array.dtype)
-    larger[: len(array)] = array
-    return larger
-
-
-@final
-class _Index:
-    """Where each key was put: sorted runs, of which two are merged where they are of similar length."""
-
-    def __init__(self) -> None:
-        self._runs: list[tuple[KeyArray, KeyArray, RowArray]] = []
-
-    def find(self, keys: KeyArray, checks: KeyArray) -> RowArray:
-        """Return the place of each key, -1 where it is not there."""
-        places = np.full(len(keys), -1, dtype=np.int64)
-        for known, known_checks, known_places in self._runs:
-            near = np.minimum(np.searchsorted(known, keys), len(known) - 1)
-            same = (known[near] == keys) & (known_checks[near] == checks)
-            places[same] = known_places[near[same]]
-        return places
-
-    def add(self, keys: KeyArray, checks: KeyArray, places: RowArray) -> None:
-        """Add keys that are not there."""
-        if not keys.size:
-            return
-        order = np.argsort(keys)
-        self._runs.append((keys[order], checks[order], places[order]))
-        while len(self._runs) > 1 and 2 * self._runs[-1][0].size > self._runs[-2][0].size:
-            later, earlier = self._runs.pop(), self._runs.pop()
-            keys = np.concatenate([earlier[0], later[0]])
-            checks = np.concatenate([earlier[1], later[1]])
-            places = np.concatenate([earlier[2], later[2]])
-            order = np.argsort(keys, kind="stable")
-            self._runs.append((keys[order], checks[order], places[order]))
-
-
-def _keys_of(costs: FloatArray) -> tuple[KeyArray, KeyArray]:
-    """Mix the bits of each row into two independent numbers of 64 bits, by Steele's finalizer."""
-    bits = np.ascontiguousarray(costs).reshape(len(costs), -1).view(np.uint64)
-    places = np.arange(1, bits.shape[1] + 1, dtype=np.uint64)
-    keys, checks = np.empty(len(bits), dtype=np.uint64), np.empty(len(bits), dtype=np.uint64)
-    for start in range(0, len(bits), _PIECE):  # pieces that stay in the processor's cache
-        rows = slice(start, start + _PIECE)
-        for seed, found in zip(_KEY_SEEDS, (keys, checks), strict=True):
-            mixed = bits[rows] ^ (places * np.uint64(seed))
-            mixed ^= mixed >> np.uint64(30)
-            mixed *= np.uint64(0xBF58476D1CE4E5B9)
-            mixed ^= mixed >> np.uint64(27)
-            mixed *= np.uint64(0x94D049BB133111EB)
-            mixed ^= mixed >> np.uint64(31)
-            found[rows] = mixed.sum(axis=1, dtype=np.uint64)
-    return keys, checks
-
-
-def _distinct(keys: KeyArray, checks: KeyArray) -> tuple[RowArray, RowArray]:
-    """Return the first row of each distinct key, and for each row which of those it equals."""
-    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-    if first.size == keys.size or not np.array_equal(checks[first][inverse], checks):
-        every = np.arange(keys.size)
-        return every, every
-    return first, inverse
