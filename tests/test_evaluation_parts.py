@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import numpy as np
 import pytest
 from scipy import stats
 
+from imle_opt.evaluation import inputs
 from imle_opt.evaluation.cost_errors import TrueRanks, errors_of, row_errors
 from imle_opt.evaluation.figures import interquartile_mean
+from imle_opt.evaluation.inputs import read_true
 from imle_opt.evaluation.remembered import RememberingSolver
 from imle_opt.evaluation.row_index import RowIndex, distinct, row_keys
 from imle_opt.evaluation.schedule import BlockSizes
+from imle_opt.tables import csv_rows
 from imle_opt_solvers import FunctionSolver, InvalidInputError, Sense, Solution, Solver, Status, Traits
 
 
@@ -146,6 +154,43 @@ def test_errors_count_the_rows_that_were_given():
     solver = RememberingSolver(Counting(True))
     with pytest.raises(InvalidInputError, match="row 3 is negative"):
         solver.solve(np.array([[1.0, 2, 3], [1, 2, 3], [1, 2, 3], [-1, 2, 3]]))
+
+
+@pytest.mark.parametrize("room", ["enough", "none", "too little"])
+def test_text_is_parsed_once_where_there_is_room(tmp_path, monkeypatch, room):
+    path, solver = tmp_path / "true.csv", FunctionSolver(lambda costs: costs, 3, "min")
+    values = np.random.default_rng(0).normal(size=(50, 3))
+    np.savetxt(path, values, delimiter=",", fmt="%.17g")
+    monkeypatch.setattr(csv_rows, "_PIECE", 1000)
+    monkeypatch.setattr(inputs, "TemporaryDirectory", partial(TemporaryDirectory, dir=tmp_path))
+    parse, parsed, opened, appended = csv_rows._parse_cells, [], Path.open, []
+
+    def counted(layout, piece, lines):
+        parsed.append(piece)
+        return parse(layout, piece, lines)
+
+    def full(self, mode="r", *args, **more):
+        if mode == "ab":
+            appended.append(self)
+            if len(appended) > 1:
+                raise OSError(errno.ENOSPC, "No space left on device")
+        return opened(self, mode, *args, **more)
+
+    monkeypatch.setattr(csv_rows, "_parse_cells", counted)
+    if room == "none":
+        monkeypatch.setattr(inputs, "TemporaryDirectory", partial(TemporaryDirectory, dir=tmp_path / "no"))
+    if room == "too little":
+        monkeypatch.setattr(Path, "open", full)
+    with read_true(path, solver) as true:
+        assert true.rows == 50
+        np.testing.assert_allclose(true.means, values.mean(axis=0))
+        for _ in range(2):
+            np.testing.assert_array_equal(true.feed().take(60), values)
+        left = list(tmp_path.rglob("*.f8"))
+    text = path.read_bytes()
+    assert b"".join(parsed) == (text if room == "enough" else 3 * text)
+    assert len(left) == (room == "enough")
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_blocks_grow_while_rows_are_fast():

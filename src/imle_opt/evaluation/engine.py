@@ -90,7 +90,7 @@ def run_blocks(work: Work, keep: Callable[[Block], None], times: WorkTimes) -> N
             start = block.stop
     if start == work.true.rows:
         return
-    true = RowFeed(work.true.source.table.path, (block.values for block in work.true.source.blocks()))
+    true = work.true.feed()
     for feed in (true, *(run.feed for run in work.runs)):
         feed.skip(start)
     tasks = _Tasks(work, true, start, times)

@@ -17,7 +17,7 @@ import numpy as np
 from imle_opt.evaluation.result import Evaluation, MethodResult
 from imle_opt_solvers.solution import FloatArray
 
-__all__ = ["Figures", "figures", "interquartile_mean", "undefined_ratio_rows"]
+__all__ = ["Figures", "figures", "interquartile_mean", "normalized_regret", "undefined_ratio_rows"]
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,12 @@ def figures(method: MethodResult, evaluation: Evaluation, seed: int | None = Non
         *worst_figures,
         *(_mean(values[seeds]) for values in (errors.mse, errors.mae, errors.r2, errors.spearman)),
     )
+
+
+def normalized_regret(method: MethodResult, evaluation: Evaluation) -> float:
+    """Return the ratio of sums alone, of all seeds together."""
+    optima = np.broadcast_to(np.abs(evaluation.optimal_objectives), method.regrets.shape)
+    return _ratio_of_sums(method.regrets, optima, method.tolerances)
 
 
 def undefined_ratio_rows(method: MethodResult, evaluation: Evaluation) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -61,16 +61,25 @@ class TrueFacts:
         source: the table.
         rows: how many.
         means: (*shape) the mean of each cost.
+        numbers: a file with the costs as plain numbers, where that is much faster to read than the table.
     """
 
     source: CostSource
     rows: int
     means: FloatArray
+    numbers: Path | None
 
     @property
     def mean(self) -> float:
         """The mean of all costs of all rows."""
         return float(self.means.mean())
+
+    def feed(self) -> RowFeed:
+        """Return the rows, from the first."""
+        path = self.source.table.path
+        if self.numbers is not None:
+            return RowFeed(path, _stored(self.numbers, self.source.shape))
+        return RowFeed(path, (block.values for block in self.source.blocks()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,18 +161,51 @@ def hash_file(role: str, path: Path) -> InputFile:
     return InputFile(role, str(path), digest.hexdigest(), size)
 
 
-def read_true(path: Path, solver: Solver) -> TrueFacts:
-    """Pass once over the true costs.
+@contextmanager
+def read_true(path: Path, solver: Solver) -> Generator[TrueFacts]:
+    """Pass once over the true costs, which are to be passed once more.
+
+    Text is parsed once: its numbers are kept in a temporary file, which is removed at the end. Where there is
+    no room for it, text is parsed twice.
 
     Raises:
         InvalidInputError: what `open_costs` refuses, or a cell that is no finite number.
     """
     source = open_costs(path, names=solver.names, shape=solver.shape)
-    rows, sums = 0, np.zeros(solver.shape)
-    for values, _ in source.blocks():
-        rows += len(values)
-        sums += values.sum(axis=0)
-    return TrueFacts(source, rows, sums / rows)
+    with ExitStack() as stack:
+        numbers = _Numbers(stack) if source.table.rows is None else None
+        rows, sums = 0, np.zeros(solver.shape)
+        for values, _ in source.blocks():
+            rows += len(values)
+            sums += values.sum(axis=0)
+            if numbers is not None:
+                numbers.add(values)
+        yield TrueFacts(source, rows, sums / rows, None if numbers is None else numbers.path)
+
+
+@final
+class _Numbers:
+    """A temporary file of plain numbers.
+
+    Args:
+        stack: removes it.
+    """
+
+    def __init__(self, stack: ExitStack) -> None:
+        self.path: Path | None = None
+        with suppress(OSError):
+            self.path = Path(stack.enter_context(TemporaryDirectory(prefix="imle-opt-costs-"))) / "true.f8"
+
+    def add(self, values: FloatArray) -> None:
+        """Append rows; forget the file where there is no room for it."""
+        if self.path is None:
+            return
+        try:
+            with self.path.open("ab") as file:
+                file.write(values.tobytes())
+        except OSError:
+            self.path.unlink(missing_ok=True)
+            self.path = None
 
 
 def open_predicted(path: Path, solver: Solver) -> CostSource:

@@ -106,13 +106,16 @@ def _finite(value: float) -> float | None:
 
 
 def _method(method: MethodResult, evaluation: Evaluation) -> dict[str, Any]:
+    found, seeds = figures(method, evaluation).named(), range(len(method.seeds))
     return {
         "name": method.name,
         "role": method.role.value,
         "seeds": list(method.seeds),
         "rows_measured": int(np.count_nonzero(method.measured)),
-        "figures": figures(method, evaluation).named(),
-        "figures_by_seed": [figures(method, evaluation, seed).named() for seed in range(len(method.seeds))],
+        "figures": found,
+        "figures_by_seed": [
+            found if len(seeds) == 1 else figures(method, evaluation, seed).named() for seed in seeds
+        ],
         "statuses": status_counts(method.statuses),
         "gaps": _gaps(method.gaps, method.largest_gap),
         "worst_rows": [

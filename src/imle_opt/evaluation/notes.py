@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from imle_opt.evaluation.figures import figures, undefined_ratio_rows
+from imle_opt.evaluation.figures import normalized_regret, undefined_ratio_rows
 from imle_opt.evaluation.result import STATUSES, Evaluation, MethodResult
 from imle_opt_solvers import Status
 from imle_opt_solvers.solution import FloatArray
@@ -57,7 +57,7 @@ def _method_notes(method: MethodResult, evaluation: Evaluation) -> list[str]:
     undefined = undefined_ratio_rows(method, evaluation)
     if undefined:
         found.append(f"{about}the mean of ratios leaves out {_count(undefined)} whose optimum is zero")
-    if method.measured.any() and np.isnan(figures(method, evaluation).normalized_regret_ratio_of_sums):
+    if method.measured.any() and np.isnan(normalized_regret(method, evaluation)):
         found.append(f"{about}the optima sum to zero: the ratio of sums is undefined")
     worst = method.worst_case_regrets
     undetermined = np.zeros(0, dtype=np.bool_) if worst is None else np.isnan(worst) & method.measured

@@ -103,8 +103,7 @@ def evaluate_files(request: EvaluationRequest, begin: Callable[[int], Callable[[
     _open_all(request)
     inputs = _hashed(request)
     store = None if request.resume is None else BlockStore(request.resume, _stored_run(request, inputs))
-    true = read_true(request.true, solver)
-    with open_runs(request.methods, solver, true) as runs:
+    with read_true(request.true, solver) as true, open_runs(request.methods, solver, true) as runs:
         times.reading = time.perf_counter() - began
         num_runs = len(runs) + 1
         solved = begin(true.rows * num_runs)
