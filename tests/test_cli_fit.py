@@ -340,7 +340,7 @@ def test_a_large_table_is_solved_in_blocks_whose_rows_are_counted_through(folder
     assert run("solve one.py:model --costs c.npy --out e.csv --on-failure nan") == 0
     assert "row 16 (counted from 0)" in capsys.readouterr().err
     assert run("solve one.py:model --costs c.npy --out f.csv") == 2
-    assert "From row 14 of the table on, rows counted from there: 1 of 6 rows" in capsys.readouterr().err
+    assert "1 of 6 rows have no proven optimum (row 16: " in capsys.readouterr().err
     assert sorted(path.name for path in folder.glob("*f.*")) == []
 
 
@@ -368,6 +368,14 @@ def shorten(path):
     pd.read_csv(path).iloc[:-1].to_csv(path, index=False)
 
 
+BROKEN = """
+from imle_opt_solvers import FunctionSolver
+
+def solve(costs):
+    return costs / (1.0 / 0)
+
+model = FunctionSolver(solve, 5, "max")
+"""
 BAD = {
     "neither": (None, FIT, "Give --costs, true costs, or --solutions"),
     "both": (None, f"{FIT} --costs c.csv --solutions z.csv", "both were given"),
@@ -406,6 +414,16 @@ BAD = {
     "out": (lambda: Path("fitted").touch(), f"{FIT} --costs c.csv", "--out fitted: cannot be made"),
     "no predictor": (None, "predict . --features x.csv --out p.csv", "holds no predictor.json"),
     "ending": (None, "solve knapsack.mps --costs c.csv --out d.xls", "--out d.xls: cannot tell the format"),
+    "failing code": (
+        lambda: Path("own.py").write_text(BROKEN, encoding="utf-8"),
+        "solve own.py:model --costs c.csv --out d.csv",
+        "own.py:model fails in line 5 of own.py: ZeroDivisionError: float division by zero",
+    ),
+    "failing code in a fit": (
+        lambda: Path("own.py").write_text(BROKEN, encoding="utf-8"),
+        "fit own.py:model --features x.csv --costs c.csv --out fitted --epochs 1",
+        "own.py:model fails in line 5 of own.py: ZeroDivisionError: float division by zero",
+    ),
     "folder": (None, "solve knapsack.mps --costs c.csv --out no/d.csv", "the folder no does not exist"),
     "status": (
         None,

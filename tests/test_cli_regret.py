@@ -254,6 +254,25 @@ def test_going_on(folder, capsys):
     assert "input 1 (p) differ" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("pooled", [False, True])
+def test_code_of_the_model_that_fails_while_it_solves(folder, capsys, monkeypatch, pooled):
+    text = Path("three.py").read_text(encoding="utf-8")
+    broken = text.replace(
+        "    with open", "    if costs[0] == 9:\n        raise ValueError('no road')\n    with open"
+    )
+    Path("broken.py").write_text(broken, encoding="utf-8")
+    Path("late.csv").write_text("1,2,3\n1,2,3\n9,1,1\n", encoding="utf-8")
+    monkeypatch.setattr(engine, "_WORTH_A_POOL", 0.0 if pooled else np.inf)
+    run("broken.py:model --true true.csv --predicted late.csv --workers 2", code=2)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert re.fullmatch(
+        r"error: With the predicted costs of 'late', rows 1 to 2: broken\.py:model fails in line 7 of "
+        r"broken\.py: ValueError: no road\n",
+        captured.err,
+    )
+
+
 SLOW = """
 import time
 import numpy as np

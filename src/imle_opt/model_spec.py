@@ -15,6 +15,7 @@ import contextlib
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
 import traceback
 from collections.abc import Generator, Sequence
@@ -25,9 +26,10 @@ from typing import Any
 from imle_opt.built_in_models import BUILT_IN_FORMS, built_in_model
 from imle_opt_solvers import Limits, ModelError, Solver, wrap
 
-__all__ = ["load_solver", "model_files"]
+__all__ = ["failure_in_model", "load_solver", "model_files"]
 
 _MODEL_FILES = (".mps", ".lp", ".gz")
+_FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _FORMS = (
     f"a model file (.mps, .lp, .gz), path/to/file.py:name, package.module:name, or one of {BUILT_IN_FORMS}"
@@ -62,7 +64,7 @@ def load_solver(
     place, _, name = spec.rpartition(":")
     if not place or not name.isidentifier():
         raise _unknown_form(spec)
-    module = _run_file(Path(place)) if place.endswith(".py") else _import(place)
+    module = _run_file(Path(place)) if place.endswith(".py") else _import(place, spec)
     model = _look_up(module, name, place)
     if inspect.isroutine(model):
         model = _call(model, spec)
@@ -80,6 +82,26 @@ def model_files(spec: str) -> tuple[Path, ...]:
     named = getattr(module, "__file__", None)
     candidates = [spec, place, named or "", *spec.partition(":")[2].split(",")]
     return tuple(dict.fromkeys(path for path in map(Path, candidates) if path.is_file()))
+
+
+def failure_in_model(spec: str, error: Exception) -> ModelError | None:
+    """Return what the model's own Python code raised while it solved, as one error that names its line.
+
+    Args:
+        spec: the MODEL argument.
+        error: what came out of a solve, here or in a worker process, whose traceback is in its notes.
+
+    Returns:
+        None where the error passed through no Python file of the model's.
+    """
+    own = {str(path.resolve()) for path in model_files(spec) if path.suffix == ".py"}
+    told = "".join(traceback.format_exception(error))
+    lines = [(Path(file), line) for file, line in _FRAME.findall(told) if str(Path(file).resolve()) in own]
+    if not lines:
+        return None
+    file, line = lines[-1]
+    where = "".join(f"{note} " for note in getattr(error, "__notes__", ()) if note.startswith("With "))
+    return ModelError(f"{where}{spec} fails in line {line} of {file.name}: {_reason(error)}")
 
 
 def _wrapped(model: Any, variables: Sequence[str] | None, engine: str, limits: Limits | None) -> Solver:
@@ -108,8 +130,11 @@ def _run_file(path: Path) -> ModuleType:
     return module
 
 
-def _import(name: str) -> ModuleType:
+def _import(name: str, spec: str) -> ModuleType:
     _prefer(Path.cwd())
+    package = name.partition(".")[0]
+    if not package.isidentifier() or importlib.util.find_spec(package) is None:
+        raise ModelError(f"{_unknown_form(spec)} No module {package!r} is in this folder or installed.")
     with _user_code(f"module {name!r}"):
         return importlib.import_module(name)
 

@@ -184,7 +184,7 @@ def regret(
         )
         return run_regret(options)
 
-    return end_of(command)
+    return end_of(command, model)
 
 
 app.command()(fit)

@@ -159,7 +159,7 @@ def fit(
         )
         return run_fit_command(FitOptions(chosen, features, costs, solutions, out, settings, overwrite))
 
-    return end_of(command)
+    return end_of(command, model)
 
 
 def predict(
@@ -220,4 +220,4 @@ def solve(
         )
         return run_solve(SolveOptions(chosen, costs, out, status))
 
-    return end_of(command)
+    return end_of(command, model)

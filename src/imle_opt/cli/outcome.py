@@ -28,8 +28,13 @@ def say(kind: str, message: str) -> None:
     print(f"{kind}: {' '.join(message.split())}", file=sys.stderr)
 
 
-def end_of(command: Callable[[], ExitCode]) -> ExitCode:
-    """Run a command; turn errors of the input into one line and exit code 2."""
+def end_of(command: Callable[[], ExitCode], model: str | None = None) -> ExitCode:
+    """Run a command; turn errors of the input into one line and exit code 2.
+
+    Args:
+        command: what to run.
+        model: the MODEL argument, whose own Python code may fail while it solves.
+    """
     try:
         return command()
     except ImleOptError as error:
@@ -38,3 +43,11 @@ def end_of(command: Callable[[], ExitCode]) -> ExitCode:
     except KeyboardInterrupt:
         say("interrupted", "nothing was written.")
         return ExitCode.INTERRUPTED
+    except Exception as error:
+        from imle_opt.model_spec import failure_in_model
+
+        failure = None if model is None else failure_in_model(model, error)
+        if failure is None:
+            raise
+        say("error", str(failure))
+        return ExitCode.BAD_INPUT

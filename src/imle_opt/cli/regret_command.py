@@ -134,8 +134,8 @@ def _check(options: RegretOptions, methods: Sequence[MethodFiles]) -> None:
         raise InvalidInputError(
             "--variables and --variables-from-table say the same thing: give one of them."
         )
-    if options.csv is not None and not options.csv.parent.is_dir():
-        raise InvalidInputError(f"--csv {options.csv}: the folder {options.csv.parent} does not exist.")
+    if options.csv is not None and (options.csv.is_dir() or not options.csv.parent.is_dir()):
+        raise InvalidInputError(f"--csv {options.csv} must name a file in a folder that exists.")
     if options.html is not None:
         check_report(options.html)
     for option, name in (

@@ -18,6 +18,7 @@ from imle_opt.table_writer import check_writable, open_writer
 from imle_opt.tables import open_costs
 from imle_opt_solvers import InvalidInputError, Solution, SolveError, Solver
 from imle_opt_solvers.solution import FloatArray
+from imle_opt_solvers.solver import failure_message
 
 __all__ = ["SolveOptions", "run_solve"]
 
@@ -70,15 +71,12 @@ def run_solve(options: SolveOptions) -> ExitCode:
 
 
 def _solve(solver: Solver, costs: FloatArray, start: int) -> Solution:
-    """Solve a block; errors say where in the table it begins."""
+    """Solve a block; errors count its rows from the first of the table."""
     try:
         return solver.solve(costs)
     except SolveError as error:
-        if not start:
-            raise
-        raise SolveError(
-            f"From row {start} of the table on, rows counted from there: {error}", error.rows, error.solution
-        ) from error
+        message = failure_message(error.solution, error.rows, solver.failure_advice, start)
+        raise SolveError(message, error.rows, error.solution) from error
 
 
 @contextmanager

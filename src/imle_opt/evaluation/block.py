@@ -235,3 +235,6 @@ def _named(task: BlockTask, what: str, solver: Solver) -> Generator[None]:
         raise SolveError(f"With {what}: {message}", error.rows, error.solution) from error
     except RegretError as error:
         raise RegretError(f"With {what}{where}: {error}") from error
+    except Exception as error:  # whatever a user's own solver raises
+        error.add_note(f"With {what}, rows {start} to {start + len(task.true) - 1}:")
+        raise

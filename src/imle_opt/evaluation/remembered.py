@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from imle_opt.evaluation.result import STATUSES
 from imle_opt.evaluation.row_index import KeyArray, RowArray, RowIndex, distinct, enlarged, row_keys
-from imle_opt_solvers import Solution, Solver, Status
+from imle_opt_solvers import InvalidInputError, Solution, Solver, Status
 from imle_opt_solvers.instances import Instances
 from imle_opt_solvers.solution import FloatArray
 
@@ -87,7 +87,7 @@ class RememberingSolver(Solver):
             return _Answers.of(self.solver.solve_rows(costs, None, deterministic))
         try:
             return _Answers.of(self.solver.solve_rows(costs[rows], None, deterministic))
-        except ValueError:
+        except InvalidInputError:
             self.solver.solve_rows(costs, None, deterministic)  # raises it again, and counts all rows
             raise
 
