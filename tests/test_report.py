@@ -19,7 +19,7 @@ from imle_opt.evaluation.picture import GraphPicture, ItemsPicture
 from imle_opt.evaluation.result import WorstRow
 from imle_opt.evaluation.run import EvaluationRequest, evaluate_files
 from imle_opt.report import check_report, render_report
-from imle_opt.report.drawings import draw
+from imle_opt.report.drawings import draw, explain
 from imle_opt_solvers import grid_path
 from imle_opt_solvers.solution import Limits
 
@@ -128,7 +128,7 @@ def test_the_table_is_sorted_by_click_and_by_keyboard(opened, judged):
     by_regret.press("Enter")
     assert first_column(page) == sorted(regrets, key=regrets.__getitem__, reverse=True)
     assert page.locator("th[aria-sort]").get_attribute("aria-sort") == "descending"
-    page.get_by_role("button", name="method", exact=True).click()
+    page.locator("#methods").get_by_role("button", name="method", exact=True).click()
     assert set(first_column(page)) == set(regrets)
     assert page.locator("th[aria-sort]").count() == 1
 
@@ -168,6 +168,20 @@ def test_a_phone_needs_no_scrolling_sideways(opened):
         "Math.max(...[...document.querySelectorAll('main > *')].map(e => e.getBoundingClientRect().right))"
     )
     assert page.evaluate(right) <= 361
+
+
+def test_a_desktop_shows_whole_tables(opened):
+    page = opened(viewport={"width": 1200, "height": 900})
+    hidden = "[...document.querySelectorAll('.scroll')].map(e => e.scrollWidth - e.clientWidth)"
+    assert page.evaluate(hidden) == [0, 0, 0]
+
+
+@pytest.mark.parametrize("width", [360, 1200])
+def test_the_legend_is_apart_from_the_axis(opened, width):
+    page = opened(viewport={"width": width, "height": 900})
+    page.locator("#regrets .scatterlayer .trace").first.wait_for()
+    legend, title = (page.locator(f"#regrets .{part}").bounding_box() for part in ("legend", "xtitle"))
+    assert legend["y"] + legend["height"] < title["y"]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -248,6 +262,14 @@ def test_items_graphs_and_matrices_are_drawn():
         lines = {kind: path.count("M") for kind, path in re.findall(r'class="line (\w+)" d="([^"]*)"', drawn)}
         assert lines == {"edge": edges, "best": 2, "taken": 1}
     assert draw(None, worst_row(np.ones(4), np.ones(4), np.ones(4)), "none") == ""
+    # A dark page draws dear cells light: no words of dark and light; edges have no shade.
+    assert (
+        explain(None)
+        == explain(GraphPicture(graph, "vertices", None))
+        == "the stronger a cell's shade, the higher its true cost"
+    )
+    assert explain(GraphPicture(graph, "edges", None)) == ""
+    assert explain(items) == "a bar's height is the item's true value"
 
 
 def test_the_command_writes_the_report(tmp_path, monkeypatch, capsys):

@@ -11,7 +11,7 @@ from imle_opt.evaluation.picture import GraphPicture, ItemsPicture, Picture
 from imle_opt.evaluation.result import WorstRow
 from imle_opt_solvers.solution import FloatArray
 
-__all__ = ["MOST_EDGES", "draw"]
+__all__ = ["MOST_EDGES", "draw", "explain"]
 
 MOST_EDGES = 2000
 """Larger graphs are not drawn: nothing would be seen."""
@@ -28,6 +28,15 @@ def draw(picture: Picture | None, row: WorstRow, title: str) -> str:
     if row.decision.ndim == 2 and row.decision.size <= 1600:
         return _matrix(row, title)
     return ""
+
+
+def explain(picture: Picture | None) -> str:
+    """Return how a picture shows the true costs; empty where it does not."""
+    if isinstance(picture, ItemsPicture):
+        return "a bar's height is the item's true value"
+    if isinstance(picture, GraphPicture) and picture.costs_on == "edges":
+        return ""
+    return "the stronger a cell's shade, the higher its true cost"
 
 
 def _graph(picture: GraphPicture, row: WorstRow, title: str) -> str:
@@ -129,7 +138,7 @@ def _lines(lines: list[FloatArray], kind: str) -> str:
 
 
 def _shades(costs: FloatArray) -> FloatArray:
-    """Costs as opacities: the dearest is the darkest."""
+    """Costs as opacities: the dearest stands out most, on a light page and on a dark one."""
     low, extent = costs.min(), np.ptp(costs)
     return np.asarray(0.06 + 0.5 * (costs - low) / extent if extent else np.full(costs.shape, 0.15))
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from html import escape
+from typing import TypeAlias
 
 import numpy as np
 
@@ -14,7 +16,7 @@ from imle_opt.evaluation.result import Evaluation, MethodResult, status_counts
 from imle_opt.evaluation.statistics import Interval
 from imle_opt.report.chart import Chart, svg
 from imle_opt.report.charts import cost_chart, difference_charts, regret_chart
-from imle_opt.report.drawings import draw
+from imle_opt.report.drawings import draw, explain
 from imle_opt.report.script import figures_script, plotly_script, script
 from imle_opt.report.style import POLICY, STYLE
 
@@ -29,15 +31,22 @@ def _number(value: float) -> str:
     return "undefined" if np.isnan(value) else f"{value:.5g}"
 
 
-_COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+_Column: TypeAlias = tuple[str, str, Callable[[float], str]]
+_REGRETS: tuple[_Column, ...] = (
     ("normalised regret, ratio of sums", "normalized_regret_ratio_of_sums", _percent),
     ("normalised regret, mean of ratios", "normalized_regret_mean_of_ratios", _percent),
+    ("mean regret", "mean_regret", _number),
     ("median regret", "median_regret", _number),
     ("interquartile mean regret", "interquartile_mean_regret", _number),
-    ("optimal decisions", "optimal_share", _percent),
     ("worst case under ties, ratio of sums", "normalized_worst_case_regret_ratio_of_sums", _percent),
     ("rows with ties", "tied_share", _percent),
+)
+_DECISIONS: tuple[_Column, ...] = (
+    ("optimal decisions", "optimal_share", _percent),
+    ("exact matches", "exact_match_share", _percent),
+    ("Hamming distance", "mean_hamming", _number),
     ("MSE of costs", "mse", _number),
+    ("MAE of costs", "mae", _number),
     ("R2 of costs", "r2", _number),
     ("Spearman of costs", "spearman", _number),
 )
@@ -74,16 +83,15 @@ def render_report(evaluation: Evaluation, judgement: Judgement) -> str:
 <main>
 <h1>{escape(title)}</h1>
 <p>{evaluation.num_rows:,} instances, solved by {escape(evaluation.model.engine)}; the model
-{evaluation.model.sense.value}imises. Measured {escape(evaluation.created)}.</p>
+{evaluation.model.sense.value}imises. Measured {_when(evaluation)}.</p>
 <div class="verdict" role="note" aria-label="verdict">{_verdicts(judgement)}</div>
 {_notes(evaluation)}
 <h2>The methods</h2>
-<div class="scroll" tabindex="0" role="region" aria-label="Figures of the methods">{
-        _table(evaluation, judgement)
-    }</div>
+{_table("methods", "Regrets of the methods", _REGRETS, evaluation, judgement)}
 <p>Regret: what a decision taken by predicted costs loses, under the true costs, against the best one. Small
 figures: {100 * judgement.sampling.confidence:.3g}% intervals. The oracle, which knows the true costs, has a
 regret of zero.</p>
+{_table("decisions", "Decisions and predicted costs of the methods", _DECISIONS, evaluation, judgement)}
 <h2>Regret per instance</h2>
 <p>{escape(regrets.title)}. A line that is higher on the left is better.</p>
 {_chart(regrets)}
@@ -103,6 +111,10 @@ regret of zero.</p>
 """
 
 
+def _when(evaluation: Evaluation) -> str:
+    return f"{datetime.fromisoformat(evaluation.created):%Y-%m-%d %H:%M} UTC"
+
+
 def _verdicts(judgement: Judgement) -> str:
     sentences = judgement.verdicts or ("There is one method only: nothing to compare it with.",)
     return "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences)
@@ -115,14 +127,14 @@ def _notes(evaluation: Evaluation) -> str:
     return f'<ul class="notes">{"".join(f"<li>{escape(note)}</li>" for note in found)}</ul>'
 
 
-def _table(evaluation: Evaluation, judgement: Judgement) -> str:
+def _table(
+    key: str, label: str, columns: Sequence[_Column], evaluation: Evaluation, judgement: Judgement
+) -> str:
     every = {method.name: figures(method, evaluation) for method in evaluation.methods}
     shown = [
-        column
-        for column in _COLUMNS
-        if any(not np.isnan(getattr(each, column[1])) for each in every.values())
+        column for column in columns if any(not np.isnan(getattr(each, column[1])) for each in every.values())
     ]
-    head = "".join(f'<th scope="col" data-sort="number">{escape(label)}</th>' for label, _, _ in shown)
+    head = "".join(f'<th scope="col" data-sort="number">{escape(title)}</th>' for title, _, _ in shown)
     rows: list[str] = []
     for method, found in every.items():
         cells = "".join(
@@ -133,11 +145,12 @@ def _table(evaluation: Evaluation, judgement: Judgement) -> str:
             )
             for _, name, text in shown
         )
-        label = escape(method, quote=True)
-        rows.append(f'<tr><th scope="row" data-value="{label}">{escape(method)}</th>{cells}</tr>')
+        value = escape(method, quote=True)
+        rows.append(f'<tr><th scope="row" data-value="{value}">{escape(method)}</th>{cells}</tr>')
     return (
-        f'<table class="sortable" id="methods"><thead><tr><th scope="col" data-sort="text">method</th>{head}'
-        f"</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{label}">'
+        f'<table class="sortable" id="{key}"><thead><tr><th scope="col" data-sort="text">method</th>{head}'
+        f"</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
@@ -187,7 +200,7 @@ def _comparisons(judgement: Judgement) -> str:
     rows = "".join(
         f'<tr><th scope="row">{escape(each.first)} &minus; {escape(each.second)}</th>'
         f"<td>{_percent(each.difference.estimate)}</td>"
-        f"<td>{_percent(each.difference.low)} to {_percent(each.difference.high)}</td>"
+        f'<td class="range">{_percent(each.difference.low)} to {_percent(each.difference.high)}</td>'
         f"<td>{_p(each.p_value)}</td><td>{_p(each.signed_rank_p)}</td><td>{_p(each.sign_p)}</td>"
         f"<td>{each.tests.rank_biserial:.3f}</td>"
         f"<td>{each.tests.wins:,} / {each.tests.ties:,} / {each.tests.losses:,}</td></tr>"
@@ -236,7 +249,7 @@ def _worst(evaluation: Evaluation) -> str:
     if any(draw(evaluation.picture, method.worst_rows[0], "") for method in methods):
         key = (
             '<p><span class="key best">best decision</span> &ensp; <span class="key taken">decision taken by '
-            "predicted costs</span> &ensp; the darker, the dearer under the true costs</p>"
+            f"predicted costs</span> &ensp; {explain(evaluation.picture)}</p>"
         )
     parts = "".join(
         f'<section class="method" data-part="worst" data-name="{escape(method.name, quote=True)}">'

@@ -125,7 +125,7 @@ def _figure(chart: Chart) -> dict[str, Any]:
         "height": 380,
         "margin": {"l": 50, "r": 10, "t": 30, "b": 45},
         "showlegend": len(traces) > 1,
-        "legend": {"orientation": "h", "y": -0.2, "yanchor": "top"},
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
         "bargap": 0.05,
         "hovermode": "closest" if chart.diagonal else "x",
         "shapes": shapes,

@@ -28,9 +28,10 @@ p { color: var(--soft); margin: .4rem 0; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
 th, td { padding: .4rem .6rem; border-bottom: 1px solid var(--line); text-align: right;
   vertical-align: top; }
-thead th { vertical-align: bottom; font-size: .85rem; color: var(--soft); }
+thead th { vertical-align: bottom; font-size: .85rem; color: var(--soft); min-width: 5.5rem; }
 th:first-child, td:first-child { text-align: left; overflow-wrap: anywhere; min-width: 9rem; }
-td small { display: block; color: var(--soft); white-space: nowrap; }
+td small { display: block; color: var(--soft); }
+td small, td.range { white-space: nowrap; }
 th button { font: inherit; color: inherit; background: none; border: 0; padding: .1rem; cursor: pointer;
   text-align: inherit; text-decoration: underline dotted; }
 th[aria-sort=ascending] button::after { content: " \\2191"; }
