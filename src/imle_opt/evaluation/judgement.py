@@ -137,12 +137,16 @@ def _intervals(
     resamples, confidence, regrets = sampling.resamples, sampling.confidence, method.regrets
     optima = np.abs(np.nan_to_num(evaluation.optimal_objectives))
     ratio = ratio_interval(
-        regrets, optima, generator=generator, resamples=resamples, confidence=confidence, at_least=0.0
-    )
+        regrets, optima, generator=generator, resamples=resamples, confidence=confidence, at_least=0.0,
+        tails="equal",
+    )  # fmt: skip
     ratios, mean = (
-        mean_interval(values, generator=generator, resamples=resamples, confidence=confidence, at_least=0.0)
+        mean_interval(
+            values, generator=generator, resamples=resamples, confidence=confidence, at_least=0.0,
+            tails="equal",
+        )
         for values in (_ratios(method, optima), regrets)
-    )
+    )  # fmt: skip
     median = median_interval(regrets, generator=generator, resamples=resamples, confidence=confidence)
     middle = interquartile_mean_interval(
         regrets, generator=generator, resamples=resamples, confidence=confidence, at_least=0.0

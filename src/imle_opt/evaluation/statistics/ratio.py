@@ -1,18 +1,25 @@
-"""The interval of a ratio of sums, such as the normalised regret, by the symmetric bootstrap-t.
+"""The interval of a ratio of sums, such as the normalised regret, by the bootstrap-t.
 
-    R = sum r / sum o,    |R - true R| <= sqrt(q^2 V_instances + t^2 V_seeds)
+    R = sum r / sum o,    R - sqrt(a^2 V_instances + t^2 V_seeds) to R + sqrt(b^2 V_instances + t^2 V_seeds)
 
-V_instances and V_seeds split the variance (`components`). q is the quantile, at the confidence, of
-|R* - R| / se* over resamples of the instances, se* being computed anew in each resample: that takes the
-skewness and the many zeros of regrets into account, and where few instances carry most of the regret, it
-widens the interval. All seeds share the instances drawn. For the seeds t is Student's, with S - 1 degrees of
-freedom: three or five trainings are too few to be resampled (their bootstrap holds the true value in 77% to
-88% of cases rather than 95%).
+V_instances and V_seeds split the variance (`components`). a and b are quantiles of T = (R* - R) / se* over
+resamples of the instances, se* being computed anew in each: that takes the skewness and the many zeros of
+regrets into account, and where few instances carry most of the regret, it widens the interval. With
+miss = 1 - confidence,
 
-Why not the percentile or the BCa interval: over 1,000 simulated evaluations of 100 instances, with regrets
-from mildly to badly skewed and differences with heavy tails on both sides, percentile intervals at 95% held
-the true value in 89% to 94%, BCa in 89% to 95%, this one in 91% to 96%; with 30 instances in 88% to 93%,
-85% to 94% and 91% to 97%.
+    symmetric tails      a = b = quantile of |T| at 1 - miss
+    equal tails          a = quantile of T at 1 - miss / 2,    b = -(quantile of T at miss / 2)
+
+All seeds share the instances drawn. For the seeds t is Student's, with S - 1 degrees of freedom: three or
+five trainings are too few to be resampled (their bootstrap holds the true value in 77% to 88% of cases rather
+than 95%).
+
+Equal tails are for what is skewed to one side, as regrets are: in 3,000 simulated evaluations each of 30, 60
+and 100 instances with lognormal regrets, 60% of them zero, 95% intervals with equal tails held the true value
+in 93%, 94% and 94%, symmetric ones, which are wider, in 90%, 92% and 93%; in 1,000 BCa ones in 86%, 91% and
+92%. Where regrets are one size or zero, equal tails hold it in 99% of 30 instances, 97% of 60 and 95% of 100.
+Symmetric tails are for differences, which may have heavy tails on both sides: of Student's t with 3 degrees
+of freedom they held 96%, 96% and 95%, equal ones 93%, 93% and 92%.
 
 Source: Efron, "Bootstrap methods", 1979; Hall, "Theoretical comparison of bootstrap confidence intervals",
 Annals of Statistics 16, 1988, and "On symmetric bootstrap confidence intervals", JRSS B 50, 1988; ratio
@@ -23,6 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations_with_replacement
+from typing import Literal, TypeAlias
 
 import numpy as np
 from scipy import special
@@ -33,7 +41,9 @@ from imle_opt.evaluation.statistics.resampling import blocks, resampled_sums
 from imle_opt_solvers.errors import InvalidInputError
 from imle_opt_solvers.solution import FloatArray
 
-__all__ = ["CONFIDENCE", "RESAMPLES", "mean_interval", "ratio_interval"]
+__all__ = ["CONFIDENCE", "RESAMPLES", "Tails", "mean_interval", "ratio_interval"]
+
+Tails: TypeAlias = Literal["symmetric", "equal"]
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
@@ -47,6 +57,7 @@ def ratio_interval(
     resamples: int = RESAMPLES,
     confidence: float = CONFIDENCE,
     at_least: float = -np.inf,
+    tails: Tails = "symmetric",
 ) -> Interval:
     """Return `sum of numerators / sum of denominators` with its interval.
 
@@ -60,6 +71,7 @@ def ratio_interval(
         resamples: of the instances.
         confidence: between 0 and 1.
         at_least: the lower bound is no less: zero for a regret.
+        tails: `"equal"` for what is skewed to one side, as regrets; `"symmetric"` for differences.
 
     Raises:
         InvalidInputError: shapes that do not fit, or options out of range.
@@ -83,18 +95,18 @@ def ratio_interval(
             for table, s in zip(tables, sums, strict=True)
         ]
     )
-    distances = np.zeros(1)
+    pivots = np.zeros(1)
     if variance.instances > 0:
         features = np.stack([each[measured] for each in _features(tables, denominators)], axis=1)
-        distances = _studentised(features, resamples, generator)
-    half = _half_width(variance, distances, 1 - confidence)
+        pivots = _studentised(features, resamples, generator)
+    below, above = _half_widths(variance, pivots, 1 - confidence, tails)
     return Interval(
         estimate,
-        max(estimate - half, at_least),
-        max(estimate + half, at_least),
+        max(estimate - below, at_least),
+        max(estimate + above, at_least),
         variance.standard_error,
         confidence,
-        _p_value(estimate, variance, distances),
+        _p_value(estimate, variance, pivots, tails),
     )
 
 
@@ -105,6 +117,7 @@ def mean_interval(
     resamples: int = RESAMPLES,
     confidence: float = CONFIDENCE,
     at_least: float = -np.inf,
+    tails: Tails = "symmetric",
 ) -> Interval:
     """Return the mean of all values with its interval: the ratio whose denominators are one.
 
@@ -114,14 +127,16 @@ def mean_interval(
         resamples: of the instances.
         confidence: between 0 and 1.
         at_least: the lower bound is no less.
+        tails: see `ratio_interval`.
 
     Raises:
         InvalidInputError: as for `ratio_interval`.
     """
     ones = np.ones(np.shape(values)[-1])
     return ratio_interval(
-        values, ones, generator=generator, resamples=resamples, confidence=confidence, at_least=at_least
-    )
+        values, ones, generator=generator, resamples=resamples, confidence=confidence, at_least=at_least,
+        tails=tails,
+    )  # fmt: skip
 
 
 def _tables(numerators: FloatArray | Sequence[FloatArray], denominators: FloatArray) -> list[FloatArray]:
@@ -169,7 +184,7 @@ def _features(tables: Sequence[FloatArray], denominators: FloatArray) -> list[Fl
 
 
 def _studentised(features: FloatArray, resamples: int, generator: np.random.Generator) -> FloatArray:
-    """|R* - R| / se* over resamples of the instances, ascending.
+    """(R* - R) / se* over resamples of the instances.
 
     The influence of a unit x on R is <g, x> with g = (1 / D_k, -R_k / D_k, ...), so that its sum of squares
     is a quadratic form in the resampled sums of products x_a x_b.
@@ -191,17 +206,26 @@ def _studentised(features: FloatArray, resamples: int, generator: np.random.Gene
     spread = squares > 1e-12 * scale
     if not spread.any():
         return np.zeros(1)
-    return np.sort(np.abs(ratios - ratio)[spread] / np.sqrt(squares[spread]))
+    return np.asarray((ratios - ratio)[spread] / np.sqrt(squares[spread]))
 
 
 def _ratio(sums: FloatArray) -> FloatArray:
     return np.asarray((sums[:, 0::2] / sums[:, 1::2]).sum(axis=1))
 
 
-def _half_width(variance: Components, distances: FloatArray, miss: float) -> float:
+def _half_widths(variance: Components, pivots: FloatArray, miss: float, tails: Tails) -> tuple[float, float]:
+    """How far the bounds are below and above the estimate."""
+    if tails == "equal":
+        a, b = _quantile(pivots, 1 - miss / 2), -_quantile(pivots, miss / 2)
+    else:
+        a = b = _quantile(np.abs(pivots), 1 - miss)
+    below, above = _combined(variance, np.maximum([a, b], 0.0), np.full(2, miss)).tolist()
+    return below, above
+
+
+def _quantile(pivots: FloatArray, share: float) -> float:
     # The quantile that is unbiased for few resamples: k of B + 1 intervals between B draws.
-    q = float(np.quantile(distances, 1 - miss, method="weibull"))
-    return float(_combined(variance, np.array([q]), np.array([miss]))[0])
+    return float(np.quantile(pivots, share, method="weibull"))
 
 
 def _combined(variance: Components, q: FloatArray, miss: FloatArray) -> FloatArray:
@@ -209,12 +233,16 @@ def _combined(variance: Components, q: FloatArray, miss: FloatArray) -> FloatArr
     return np.asarray(np.sqrt(q**2 * variance.instances + t**2 * variance.seeds))
 
 
-def _p_value(estimate: float, variance: Components, distances: FloatArray) -> float:
+def _p_value(estimate: float, variance: Components, pivots: FloatArray, tails: Tails) -> float:
     """The smallest miss whose interval leaves zero out; no less than the resamples can show."""
     if not variance.instances:
         if not variance.seeds:
             return 1.0 if estimate == 0 else 0.0
         return float(2 * special.stdtr(variance.degrees, -abs(estimate) / variance.standard_error))
-    misses = np.arange(1, len(distances) + 1) / (len(distances) + 1)
-    excludes = _combined(variance, distances[::-1], misses) < abs(estimate)
-    return float(misses[np.argmax(excludes)]) if excludes.any() else 1.0
+    # Zero is below an estimate that is positive: the bound on that side decides.
+    towards_zero = np.sign(estimate) * pivots if tails == "equal" else np.abs(pivots)
+    distances = np.sort(towards_zero)[::-1]
+    misses = np.arange(1, len(distances) + 1) * (2 if tails == "equal" else 1) / (len(distances) + 1)
+    counted = (misses < 1) & (distances >= 0)
+    excludes = _combined(variance, distances[counted], misses[counted]) < abs(estimate)
+    return float(misses[counted][np.argmax(excludes)]) if excludes.any() else 1.0
