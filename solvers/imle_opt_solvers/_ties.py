@@ -165,14 +165,16 @@ class _Search:
     def perturb(self, rows: RowIndices, deltas: FloatArray) -> _Trial:
         """Solve some rows under `c_hat - delta d`."""
         problem = self.problem
-        predicted, direction = problem.predicted[rows], self.direction[rows]
+        every = rows.size == len(self.direction)  # as in the first round: no copies
+        predicted = problem.predicted if every else problem.predicted[rows]
+        direction = self.direction if every else self.direction[rows]
         costs = predicted - deltas[:, None] * direction
         if problem.solver.traits.cost_domain is CostDomain.NONNEGATIVE:
             costs = np.maximum(costs, 0.0)  # rounding at the largest legal delta
         instances = None if problem.instances is None else _take(problem.instances, rows)
         solver = problem.solver.with_on_failure("nan")
         solution = solver.solve(costs.reshape(-1, *solver.shape), instances=instances)
-        trial, decided = Decided.of(costs, solution), problem.decided.take(rows)
+        trial, decided = Decided.of(costs, solution), problem.decided if every else problem.decided.take(rows)
         moved = trial.decisions - decided.decisions
         worse = -solver.sense.sign
         losses = worse * (dot(predicted, moved) + trial.fixed - decided.fixed)
