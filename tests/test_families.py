@@ -40,6 +40,8 @@ EXACT = [
     pytest.param(KSubset(2), (5,), id="2-of-5"),
     pytest.param(KSubset(4), (6,), id="4-of-6"),
     pytest.param(KSubset(5), (5,), id="5-of-5"),
+    pytest.param(KSubset(1, event_dim=2), (2, 3), id="2x1-of-3"),
+    pytest.param(KSubset(2, event_dim=3), (2, 1, 4), id="2x1x2-of-4"),
     pytest.param(Categorical(), (2,), id="2-classes"),
     pytest.param(Categorical(), (5,), id="5-classes"),
     pytest.param(Categorical(event_dim=2), (3, 4), id="3-variables"),
@@ -65,7 +67,7 @@ def brute_force_support(family, event):
     """Every 0/1 array of the shape that satisfies the definition of the family."""
     arrays = np.array(list(itertools.product((0.0, 1.0), repeat=math.prod(event)))).reshape(-1, *event)
     if isinstance(family, KSubset):
-        keep = arrays.sum(-1) == family.k
+        keep = (arrays.sum(-1) == family.k).reshape(len(arrays), -1).all(-1)
     elif isinstance(family, Bernoulli):
         keep = np.ones(len(arrays), dtype=bool)
     elif isinstance(family, SpanningTree):

@@ -13,7 +13,12 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid, pad
 
 from imle_opt._checks import at_least_float32, check_at_least_one, check_costs, check_positive
-from imle_opt.families._checks import check_event_shape, check_no_instances, check_support_size
+from imle_opt.families._checks import (
+    check_event_dim,
+    check_event_shape,
+    check_no_instances,
+    check_support_size,
+)
 from imle_opt.families._covariance import covariance_of
 from imle_opt_solvers.errors import InvalidInputError
 from imle_opt_solvers.instances import Instances
@@ -24,7 +29,7 @@ __all__ = ["KSubset"]
 @final
 @dataclass(frozen=True)
 class KSubset:
-    """Vectors of n entries of which exactly k are 1: `C = {z in {0, 1}^n: sum z = k}`.
+    """Vectors of n entries of which exactly k are 1: `C = {z in {0, 1}^n: sum z = k}`; rows independent.
 
     The law `p(z; theta) ∝ exp(<z, theta>)` on it is the conditional Bernoulli distribution. Its normaliser is
     an elementary symmetric polynomial of exp(theta), computed in logarithms over suffixes of theta:
@@ -39,23 +44,24 @@ class KSubset:
 
     Args:
         k: number of ones, 0 <= k <= n.
+        event_dim: 1 for one subset per decision, (n,); 2 for R independent subsets per decision, (R, n); and
+            so on. It changes no decision, only over which dimensions `log_prob`, `log_partition`,
+            `covariance` and `support` work.
 
     Raises:
-        InvalidInputError: `k` is negative, or (from the methods) above n, or theta is unfit.
+        InvalidInputError: `k` is negative or `event_dim` below 1, or (from the methods) `k` above n, or theta
+            is unfit.
 
     Source: Chen, Dempster and Liu, Biometrika 1994 (the conditional Bernoulli distribution).
     """
 
     k: int
+    event_dim: int = 1
 
     def __post_init__(self) -> None:
         if self.k < 0:
             raise InvalidInputError(f"`k` must not be negative, not {self.k!r}.")
-
-    @property
-    def event_dim(self) -> int:
-        """1: the last dimension of theta is the n entries."""
-        return 1
+        check_event_dim(self.event_dim)
 
     @property
     def sign(self) -> float:
@@ -66,12 +72,12 @@ class KSubset:
         """Return the k largest entries as ones; among equals the lower index wins.
 
         Args:
-            theta: (*batch, n).
+            theta: (*batch, *event), the n entries last.
             instances: must be None.
             deterministic: makes no difference, the answer depends on nothing but theta.
 
         Returns:
-            (*batch, n), in the dtype of theta, without a graph.
+            (*batch, *event), in the dtype of theta, without a graph.
         """
         check_no_instances(instances, self)
         self._check(theta)
@@ -81,12 +87,12 @@ class KSubset:
         """Draw exact samples, entry by entry given the number of ones left.
 
         Args:
-            theta: (*batch, n).
+            theta: (*batch, *event), the n entries last.
             num_samples: S.
             generator: source of randomness, on the device of theta; None is torch's default.
 
         Returns:
-            (S, *batch, n), in the dtype of theta, without a graph.
+            (S, *batch, *event), in the dtype of theta, without a graph.
         """
         self._check(theta)
         check_at_least_one(num_samples, "num_samples")
@@ -107,8 +113,8 @@ class KSubset:
         """Return `d log p(z; theta) / d theta = z - E z`.
 
         Args:
-            theta: (*batch, n).
-            z: (*samples, *batch, n), decisions.
+            theta: (*batch, *event), the n entries last.
+            z: (*samples, *batch, *event), decisions.
 
         Returns:
             The shape of z, without a graph.
@@ -117,18 +123,18 @@ class KSubset:
             return z - self.marginals(theta)
 
     def log_prob(self, theta: Tensor, z: Tensor) -> Tensor:
-        """Return `log p(z; theta) = <z, theta> - log_partition(theta)`.
+        """Return `log p(z; theta) = <z, theta> - log_partition(theta)`, summed over a decision's subsets.
 
         Args:
-            theta: (*batch, n).
-            z: (*samples, *batch, n), decisions; that they have k ones is not checked.
+            theta: (*batch, *event), the n entries last.
+            z: (*samples, *batch, *event), decisions; that they have k ones is not checked.
 
         Returns:
             (*samples, *batch), differentiable in theta.
         """
         # In half precision the difference of the two would be lost.
         wide = at_least_float32(theta)
-        return ((z * wide).sum(-1) - self.log_partition(wide)).to(theta.dtype)
+        return ((z * wide).sum(self._event_dims) - self.log_partition(wide)).to(theta.dtype)
 
     def marginals(self, theta: Tensor, temperature: float = 1.0) -> Tensor:
         """Return `P(z_i = 1)` under `p(z) ∝ exp(<z, theta> / temperature)`.
@@ -137,11 +143,11 @@ class KSubset:
         covariance of z divided by `temperature`.
 
         Args:
-            theta: (*batch, n).
+            theta: (*batch, *event), the n entries last.
             temperature: positive; 0 is the limit `map`.
 
         Returns:
-            (*batch, n), summing to k, differentiable in theta.
+            (*batch, *event), each row summing to k, differentiable in theta.
         """
         self._check(theta)
         check_positive(temperature, "temperature")
@@ -156,10 +162,10 @@ class KSubset:
         return torch.stack(means, dim=-1).to(theta.dtype)
 
     def log_partition(self, theta: Tensor, temperature: float = 1.0) -> Tensor:
-        """Return `log of the sum over k-subsets z of exp(<z, theta> / temperature)`.
+        """Return `log of the sum over decisions z of exp(<z, theta> / temperature)`.
 
         Args:
-            theta: (*batch, n).
+            theta: (*batch, *event), the n entries last.
             temperature: positive.
 
         Returns:
@@ -170,7 +176,8 @@ class KSubset:
         scaled = at_least_float32(theta) / temperature
         centre = scaled.detach().mean(-1, keepdim=True)
         table = _suffix_tables(scaled - centre, self.k)[0]
-        return (table[..., self.k] + self.k * centre[..., 0]).to(theta.dtype)
+        logarithms = table[..., self.k :] + self.k * centre
+        return logarithms.sum(self._event_dims).to(theta.dtype)
 
     def covariance(self, theta: Tensor, temperature: float = 1.0) -> Tensor:
         """Return `Cov(z_i, z_j)` under `p(z) ∝ exp(<z, theta> / temperature)`.
@@ -178,11 +185,11 @@ class KSubset:
         It is `temperature` times the Jacobian of `marginals`, with all its rows from one backward pass.
 
         Args:
-            theta: (*batch, n); n copies of it are made.
+            theta: (*batch, *event), D entries per decision; D copies of it are made.
             temperature: positive.
 
         Returns:
-            (*batch, n, n), differentiable if theta needs a gradient.
+            (*batch, *event, *event), differentiable if theta needs a gradient.
         """
         self._check(theta)
         return covariance_of(self.marginals, theta, self.event_dim, temperature)
@@ -196,25 +203,33 @@ class KSubset:
     ) -> Tensor:
         """Return all `n choose k` decisions, in lexicographic order of their indices.
 
+        For R subsets per decision it is the R-th power of that, the last subset fastest.
+
         Args:
-            event_shape: (n,).
+            event_shape: (n,), (R, n), ...: `event_dim` sizes.
             dtype: of the result; None is torch's default.
             device: of the result; None is torch's default.
 
         Returns:
-            (M, n).
+            (M, *event_shape).
 
         Raises:
-            InvalidInputError: n < k, or too many decisions to list.
+            InvalidInputError: a shape of another rank, n < k, or too many decisions to list.
         """
-        check_event_shape(event_shape, 1, self)
-        n = event_shape[0]
+        check_event_shape(event_shape, self.event_dim, self)
+        *rows, n = event_shape
         self._check_size(n)
-        count = math.comb(n, self.k)
-        check_support_size(count, n, self)
-        subsets = torch.tensor(list(itertools.combinations(range(n), self.k)), dtype=torch.long)
-        decisions = torch.zeros(count, n, dtype=dtype).scatter_(1, subsets.reshape(count, self.k), 1.0)
-        return decisions.to(device or torch.get_default_device())
+        count, number = math.comb(n, self.k), math.prod(rows)
+        check_support_size(count**number, number * n, self)
+        indices = torch.tensor(list(itertools.combinations(range(n), self.k)), dtype=torch.long)
+        subsets = torch.zeros(count, n, dtype=dtype).scatter_(1, indices.reshape(count, self.k), 1.0)
+        powers = count ** torch.arange(number - 1, -1, -1)
+        chosen = (torch.arange(count**number)[:, None] // powers) % count
+        return subsets[chosen].reshape(len(chosen), *event_shape).to(device or torch.get_default_device())
+
+    @property
+    def _event_dims(self) -> tuple[int, ...]:
+        return tuple(range(-self.event_dim, 0))
 
     def _check(self, theta: Tensor) -> None:
         check_costs(theta, self.event_dim, None, "theta")
