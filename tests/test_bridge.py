@@ -40,6 +40,18 @@ def test_solvers_see_float64_in_c_order():
     assert deterministic is False
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("sense", ["min", "max"])
+def test_theta_is_left_as_it_is_however_it_lies_in_memory(dtype, sense):
+    for theta in (normal(4, 5), normal(5, 4).T, normal(4, 10)[:, ::2], normal(5).expand(4, 5)):
+        given = theta.to(dtype)
+        before = given.clone()
+        decisions = map_decisions(opaque(sense=sense), given, deterministic=True)
+        assert torch.equal(given, before)
+        assert torch.equal(decisions.double(), best(given.double()))
+        assert to_array(given).flags.c_contiguous
+
+
 def test_arrays_and_tensors_do_not_share_memory_on_the_way_back():
     array = np.zeros((2, 3))
     tensor = to_tensor(array, like=torch.empty(1, dtype=torch.float64))

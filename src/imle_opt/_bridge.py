@@ -103,8 +103,7 @@ def map_with_fixed(
 
 def to_array(tensor: Tensor) -> FloatArray:
     """Return a tensor as a float64 array in C order, without its graph; where it is one, without a copy."""
-    contiguous = torch.contiguous_format
-    return tensor.detach().to(device="cpu", dtype=torch.float64, memory_format=contiguous).numpy()
+    return tensor.detach().to(device="cpu", dtype=torch.float64).contiguous().numpy()
 
 
 def to_tensor(array: FloatArray, *, like: Tensor) -> Tensor:
