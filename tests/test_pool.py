@@ -283,6 +283,39 @@ def make_here_only(process):
     return solver(functions.cheapest)
 
 
+def test_workers_that_die_idle_are_no_failed_starts(monkeypatch):
+    monkeypatch.setattr("imle_opt_solvers._process_pool._FAILED_STARTS", 2)
+    monkeypatch.setattr("imle_opt_solvers._worker_process.WorkerProcess.was_killed", lambda *given: False)
+    with SolverPool(solver(functions.cheapest), 3, backend="process", chunk=1) as pool:
+        for _ in range(2):
+            np.testing.assert_array_equal(pool.solve(costs(6)).decisions, answers(costs(6)))
+            for pid in pool._engine._workers.pids:
+                os.kill(pid, signal.SIGTERM)
+
+
+@pytest.mark.parametrize("call", ["register", "unregister"])
+def test_an_interrupt_while_a_worker_is_taken_in_or_let_go_leaves_a_pool_that_works(call):
+    with SolverPool(solver(functions.cheapest), 1, backend="process", chunk=1) as pool:
+        pool.solve(costs(4))
+        workers = pool._engine._workers
+        os.kill(workers.pids[0], signal.SIGKILL)
+        poll = workers._poll
+
+        class Interrupted:
+            def __getattr__(self, name):
+                if name != call:
+                    return getattr(poll, name)
+                workers._poll = poll
+                raise KeyboardInterrupt
+
+        workers._poll = Interrupted()
+        with pytest.raises(KeyboardInterrupt):
+            pool.solve(costs(4))
+        for _ in range(2):
+            np.testing.assert_array_equal(pool.solve(costs(4)).decisions, answers(costs(4)))
+        assert len(workers.pids) == 1
+
+
 def test_workers_that_cannot_start_are_given_up_and_killed_ones_are_not(monkeypatch, folder):
     monkeypatch.setattr("imle_opt_solvers._process_pool._FAILED_STARTS", 2)
     exits = functools.partial(functions.ends_elsewhere, os.getpid(), 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import select
@@ -93,6 +94,8 @@ class ProcessWorkers:
         """
         with self._lock:
             self._drop_busy()  # there are none, but where giving up the last batch was interrupted
+            for worker in self._team:
+                worker.proven = worker.ready
             began = time.perf_counter()
             views = self._rows.reserve(len(batch.costs))
             views.costs[:] = batch.costs.reshape(views.costs.shape)
@@ -132,13 +135,22 @@ class ProcessWorkers:
         os.close(self._solver)
 
     def _fill(self) -> None:
+        self._adopt()
         while len(self._team) < self._size:
             self._check_open()
             worker = WorkerProcess(self._rows.descriptor, self._solver, self._rows.width)
             worker.deadline = time.monotonic() + _START_SECONDS
-            self._team.append(worker)
             self._by_link[worker.link] = worker
-            self._poll.register(worker.link, select.POLLIN)
+            self._adopt()
+
+    def _adopt(self) -> None:
+        """Listen to workers that were made and are not in the team: Ctrl-C may have come in between."""
+        if len(self._by_link) == len(self._team):
+            return
+        for worker in self._by_link.values():
+            if worker not in self._team:
+                self._poll.register(worker.link, select.POLLIN)
+                self._team.append(worker)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -191,11 +203,13 @@ class ProcessWorkers:
         except (EOFError, OSError):
             self._lose(worker, job)
             return
-        chunk, worker.chunk, worker.deadline = worker.chunk, None, float("inf")
         if isinstance(message, Ready):
             worker.ready = True
-        elif chunk is not None:
-            self._failed_starts = 0
+        chunk, worker.chunk, worker.deadline = worker.chunk, None, float("inf")
+        if isinstance(message, Ready):
+            return
+        if chunk is not None:
+            self._failed_starts, worker.proven = 0, True
             _conclude(job, chunk, message, time.perf_counter() - worker.sent)
         elif isinstance(message, Raised):
             self._remove(worker)
@@ -207,10 +221,10 @@ class ProcessWorkers:
         self._remove(worker)
         self._check_open()
         self.restarts += 1
-        if worker.chunk is None:
-            self._check_starts(killed)
-        else:
+        if worker.chunk is not None:
             job.lost(worker.chunk)
+        elif not worker.proven:
+            self._check_starts(killed)
 
     def _check_starts(self, killed: bool) -> None:
         """Give up where workers end by themselves; that one was killed says nothing about the next."""
@@ -232,9 +246,11 @@ class ProcessWorkers:
 
     def _remove(self, worker: WorkerProcess) -> None:
         worker.kill()
-        self._team.remove(worker)
-        del self._by_link[worker.link]
-        self._poll.unregister(worker.link)
+        with contextlib.suppress(KeyError):  # an interrupt may have left this half done
+            self._poll.unregister(worker.link)
+        if worker in self._team:
+            self._team.remove(worker)
+        self._by_link.pop(worker.link, None)
         worker.release()
 
 

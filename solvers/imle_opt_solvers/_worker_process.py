@@ -33,6 +33,7 @@ class WorkerProcess:
     Attributes:
         link: descriptor of the connection, for messages.
         ready: it has loaded its solver.
+        proven: it was ready before the batch at hand, or has solved some of it.
         chunk: what it is solving.
         sent: when it was given the chunk, on the performance clock.
         deadline: when to give it up, on the monotonic clock.
@@ -61,7 +62,7 @@ class WorkerProcess:
             theirs.close()
             os.close(their_lifeline)
         self._killed = False
-        self.ready = False
+        self.ready = self.proven = False
         self.chunk: Chunk | None = None
         self.sent = 0.0
         self.deadline = float("inf")

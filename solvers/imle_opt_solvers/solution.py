@@ -130,4 +130,5 @@ def dot(costs: FloatArray, decisions: FloatArray) -> FloatArray:
     """Return `<costs, decisions>` of each row, (B, m) to (B,), whatever the number of threads."""
     if costs.shape[1] > _LONGEST_PRODUCT:
         return np.asarray(np.einsum("bm,bm->b", costs, decisions))
-    return np.asarray(np.vecdot(costs, decisions))
+    with np.errstate(over="ignore", invalid="ignore"):  # as einsum; callers look at what is not finite
+        return np.asarray(np.vecdot(costs, decisions))

@@ -1,12 +1,13 @@
 """A mixed-integer model, solved for a whole batch in one compiled call where that proves optima.
 
 The batch is put in an order in which neighbours resemble each other, and one tree of branch and bound is kept
-through it; see `kernels.branching`. Under `deterministic` a row counts only if its optimum is unique: then no
-solver on no path can return another one.
+through it; see `kernels.branching`. Under `deterministic` a row counts only if its optimum is unique, and the
+model's data such that a solver's tolerances play no part.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import final
 
 import numpy as np
@@ -51,7 +52,7 @@ class Brancher:
 
         self._search, self._flags, self._chain = branching.search, simplex, chain.nearest_chain
         self._integer = np.ascontiguousarray(model.integrality)
-        self._polytope, self._start = polytope_of(model), basis_of(start)
+        self._polytope, self._start = polytope_of(_with_whole_bounds(model)), basis_of(start)
         columns, rows = model.num_columns, model.num_rows
         node = 8 * (rows * rows + 4 * (columns + rows))
         nodes = max(_FEWEST_NODES, min(_MOST_NODES, _MOST_BYTES // node))
@@ -111,3 +112,11 @@ class Brancher:
             exact=(verdicts & self._flags.EXACT) > 0,
             late=np.zeros(len(order), dtype=np.bool_),
         )
+
+
+def _with_whole_bounds(model: LinearModel) -> LinearModel:
+    """Return the model with whole numbers for bounds of its integer columns: no node can branch on others."""
+    integer = model.integrality
+    lower = np.where(integer, np.ceil(model.column_lower), model.column_lower)
+    upper = np.where(integer, np.floor(model.column_upper), model.column_upper)
+    return model if (lower > upper).any() else replace(model, column_lower=lower, column_upper=upper)

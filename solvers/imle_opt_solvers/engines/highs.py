@@ -25,7 +25,7 @@ from imle_opt_solvers.engines.highs_object import HighsObject
 from imle_opt_solvers.engines.known_points import KnownPoints, check_remembered, read_starts
 from imle_opt_solvers.engines.pace import LARGEST_BLOCK, Pace
 from imle_opt_solvers.engines.start_choice import StartChoice
-from imle_opt_solvers.engines.vertex import Vertices
+from imle_opt_solvers.engines.vertex import Vertices, has_plain_data
 from imle_opt_solvers.engines.walker import LARGEST_WALK, Walked, Walker
 from imle_opt_solvers.instances import Instances
 from imle_opt_solvers.linear_instances import LINEAR_INSTANCES, RowBounds, expand_linear_instances
@@ -42,6 +42,8 @@ REMEMBERED = 64
 _INTEGRALITY_TOLERANCE = 1e-6
 _FEASIBILITY_TOLERANCE = 1e-6
 _WHOLE = 1e-9
+_SAME = 1e-6
+"""A vertex is the one that an answer stands for where it costs as much, relative to the largest cost."""
 _RELAXATION_MISSES = 50
 """After so many fractional relaxations in a row, a warm solver goes straight to branch and bound."""
 _COLD_SOLVES_TIMED, _SOLVES_TIMED = 3, 12
@@ -145,8 +147,8 @@ class _Engine:
         self._paces = {True: Pace(cold), False: Pace(_SOLVES_TIMED)}
         self._start_choice = StartChoice()
         self._walker: Walker | Brancher | None = None
-        small, continuous = model.num_rows <= LARGEST_WALK, not model.integrality.all()
-        self._vertices = Vertices(model) if model.is_mixed_integer and continuous and small else None
+        self._plain = model.is_mixed_integer and has_plain_data(model)
+        self._vertices = Vertices(model) if self._plain and Vertices.can_hold(model) else None
 
     def solve_batch(self, costs: FloatArray, deterministic: bool) -> list[RowAnswer]:
         """Minimise each row of `costs` (B, columns), by walks where they pay."""
@@ -168,9 +170,14 @@ class _Engine:
         return self.solve(costs, deterministic)
 
     def _walks(self, deterministic: bool) -> bool:
-        """Whether a batch may be walked. What HiGHS returns within a gap need not be what a search finds."""
-        small = 0 < self.model.num_rows <= LARGEST_WALK
-        return small and (self._exact or not self.model.is_mixed_integer or not deterministic)
+        """Whether a batch may be walked.
+
+        Deterministic rows of mixed-integer models are where HiGHS finds the same decision alone: not within a
+        gap, nor where its tolerances decide.
+        """
+        if not 0 < self.model.num_rows <= LARGEST_WALK:
+            return False
+        return not (deterministic and self.model.is_mixed_integer) or (self._exact and self._plain)
 
     def _start_walker(self, pace: Pace) -> bool:
         if self._walker is None:
@@ -227,7 +234,7 @@ class _Engine:
             relaxed = self._relax(costs, deterministic)
             if relaxed.status is Status.INFEASIBLE:
                 return relaxed
-            rounded = None if relaxed.values is None else self._integral(relaxed.values)
+            rounded = None if relaxed.values is None else self._integral(relaxed.values, costs)
             if rounded is not None:
                 self.misses = 0
                 return self._met(RowAnswer(Status.OPTIMAL, rounded, 0.0))
@@ -240,7 +247,7 @@ class _Engine:
         result = self.branch_and_bound.run(costs, fresh=True, start=start)
         if result.values is None:
             return result
-        return self._met(RowAnswer(result.status, self._rounded(result.values), result.gap))
+        return self._met(RowAnswer(result.status, self._rounded(result.values, costs), result.gap))
 
     def _met(self, answer: RowAnswer) -> RowAnswer:
         """Remember the point of an answer of a row over the model's own sides and bounds."""
@@ -276,13 +283,16 @@ class _Engine:
             if highs is not None:
                 highs.set_bounds(*self._bounds)
 
-    def _rounded(self, values: FloatArray) -> FloatArray:
-        """Return the vertex that the values of the model itself stand for, at least with integers exact."""
+    def _rounded(self, values: FloatArray, costs: FloatArray) -> FloatArray:
+        """Return the vertex that the values stand for, at least with integers exact, minimising `costs`."""
         rounded = exact_integers(values, self.model.integrality)
         if self._vertices is None or not self._has_own_bounds:
             return rounded
         vertex = self._vertices.find(rounded, clear=False)
-        return rounded if vertex is None else vertex
+        if vertex is None:
+            return rounded
+        difference = abs(float(costs @ (vertex - rounded)))
+        return vertex if difference <= _SAME * float(np.abs(costs).max(initial=0.0)) else rounded
 
     def _whole(self, values: FloatArray) -> FloatArray:
         """Return the whole numbers that the values stand for, as a walk gives them, or else the values."""
@@ -291,7 +301,7 @@ class _Engine:
             return values
         return rounded
 
-    def _integral(self, values: FloatArray) -> FloatArray | None:
+    def _integral(self, values: FloatArray, costs: FloatArray) -> FloatArray | None:
         """Return the values with integers made exact, or None where they are fractional."""
         values = self._whole(values)
         rounded = exact_integers(values, self.model.integrality)
@@ -300,7 +310,7 @@ class _Engine:
             return None
         if distance > 1e-12 and not self._feasible(rounded):
             return None
-        return self._rounded(values)
+        return self._rounded(values, costs)
 
     def _feasible(self, values: FloatArray) -> bool:
         activities = self.model.activities(values)

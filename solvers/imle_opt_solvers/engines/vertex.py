@@ -15,12 +15,14 @@ from typing import final
 
 import numpy as np
 
-from imle_opt_solvers.linear_model import LinearModel
+from imle_opt_solvers.linear_model import INFINITE, LinearModel
 from imle_opt_solvers.row_answer import exact_integers
 from imle_opt_solvers.solution import FloatArray
 
-__all__ = ["Vertices"]
+__all__ = ["Vertices", "has_plain_data"]
 
+_LARGEST_NUMBER = 1000
+_MOST_ENTRIES = 4_000_000
 _TOUCHES = 1e-6
 """A bound or side is touched within this distance, relative to `1 + |side|`."""
 _CLEAR = 1e-4
@@ -35,8 +37,13 @@ class Vertices:
     """The vertices of one mixed-integer model over its own sides and bounds.
 
     Args:
-        model: the model. It is held as a dense matrix.
+        model: the model, which is held as a dense matrix.
     """
+
+    @staticmethod
+    def can_hold(model: LinearModel) -> bool:
+        """Whether some variable is continuous, and the matrix is not too large."""
+        return not model.integrality.all() and model.num_rows * model.num_columns <= _MOST_ENTRIES
 
     def __init__(self, model: LinearModel) -> None:
         self._model = model
@@ -101,6 +108,24 @@ class Vertices:
             _slack(model.row_upper - activities, model.row_upper),
         )
         return all(slack.min(initial=0.0) >= -_RESIDUAL for slack in slacks)
+
+
+def has_plain_data(model: LinearModel) -> bool:
+    """Whether coefficients, sides and bounds are whole numbers up to 1,000.
+
+    Solvers take variables for whole and constraints for met within some 1e-6. Real coefficients or large ones
+    make that decide between decisions; among these, vertices lie farther apart.
+    """
+    arrays = (
+        model.row_values,
+        model.row_lower,
+        model.row_upper,
+        model.column_lower,
+        model.column_upper,
+    )
+    numbers = np.concatenate(arrays)
+    finite = numbers[np.abs(numbers) < INFINITE]
+    return bool((finite == np.round(finite)).all() and np.abs(finite).max(initial=0.0) <= _LARGEST_NUMBER)
 
 
 def _slack(distance: FloatArray, side: FloatArray) -> FloatArray:

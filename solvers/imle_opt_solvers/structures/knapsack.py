@@ -29,9 +29,9 @@ _TOLERANCE = 1e-9
 """Relative to a constraint's side: 0.1 + 0.2 is to fit into 0.3."""
 _MOST_NODES = 200_000
 _NODES_PER_SECOND = 1e7
-_FIRST_ROWS = 32
+_FIRST_ROWS, _MOST_ROWS = 32, 1024
 _SECONDS_AT_ONCE = 0.05
-"""Rows searched in one call grow until it takes about as long."""
+"""Rows searched in one call grow in number until it takes about as long, and shrink where it takes longer."""
 _MOST_STATES = 50_000_000
 _STATES_PER_SECOND = 2e8
 _STATES_PER_NODE = 20
@@ -101,8 +101,11 @@ class Knapsacks:
                 profits[part], self.weights, capacities[part], nodes[part]
             )
             start += size
-            if time.perf_counter() - began < _SECONDS_AT_ONCE / 2:
-                size *= 2
+            seconds = time.perf_counter() - began
+            if seconds < _SECONDS_AT_ONCE / 2:
+                size = min(2 * size, _MOST_ROWS)
+            elif seconds > _SECONDS_AT_ONCE:
+                size = max(1, size // 2)
         for row in np.flatnonzero(~proven & (states > 0)).tolist():
             weights, whole = self.weights[0].astype(np.int64), np.floor(capacities[row]).astype(np.int64)
             found[row] = kernels.by_capacity(profits[row : row + 1], weights, whole)[0]
