@@ -865,8 +865,49 @@ def test_stats_are_moments():
     assert stats.seconds > 0
     table = markdown_table({"DisARM": stats})
     assert table.splitlines()[2].startswith(
-        f"| DisARM | {stats.largest_z:.1f} | {stats.total_variance:.3g} | 2 |"
+        f"| DisARM | {stats.largest_z:.1f} | {stats.relative_error:.3g} | {stats.total_variance:.3g} | 2 |"
     )
+
+
+def test_stats_of_several_calls_are_those_of_all_replicates():
+    f, theta, family, sizes = smooth((2, 3)), theta_of((2, 3)), Categorical(event_dim=2), (4096, 4096, 808)
+    stats = gradient_stats(ARSM(), f, theta, family, 9000, generator=generator(3))
+    source = generator(3)
+    parts = [
+        gradient(
+            lambda t: expectation(f, t, family, ARSM(), generator=source).sum(), theta.expand(size, 2, 3)
+        )
+        for size in sizes
+    ]
+    every = torch.cat(parts)
+    torch.testing.assert_close(stats.mean, every.mean(0))
+    torch.testing.assert_close(stats.variance, every.var(0))
+    exact = exact_gradient(f, theta, family)
+    assert stats.relative_error == pytest.approx(((every.mean(0) - exact).norm() / exact.norm()).item())
+    assert stats.replicates == 9000
+
+
+def test_the_time_of_a_replicate_is_that_of_most_calls(monkeypatch):
+    # Five calls of one second a replicate, and one that was held up.
+    clock = iter([0, 4096, 0, 4096, 0, 4096, 0, 9e9, 0, 4096, 0, 10])
+    monkeypatch.setattr("imle_opt.diagnostics.time.perf_counter", lambda: next(clock))
+    stats = gradient_stats(ARM(), two_values, one_bit(), Bernoulli(), 5 * 4096 + 10, generator=generator())
+    assert stats.seconds == 1
+
+
+def test_the_table_says_what_has_no_variance_and_is_off():
+    theta, weights = theta_of((3,)), torch.tensor([0.5, -1.0, 2.0], dtype=torch.float64)
+    lift = pathwise(StraightThrough(Bernoulli(), noise=Logistic()))
+    made = {
+        name: gradient_stats(estimator, lambda z: z @ weights, theta, Bernoulli(), 10, generator=generator())
+        for name, estimator in (("lift", lift), ("exact", Enumerate()))
+    }
+    assert math.isinf(made["lift"].largest_z)
+    off = ((weights - made["lift"].exact).norm() / made["lift"].exact.norm()).item()
+    lines = markdown_table(made).splitlines()
+    assert lines[2].startswith(f"| lift | ∞ | {off:.3g} | 0 | 1 |")
+    assert lines[3].startswith("| exact | 0.0 | 0 | 0 | 8 |")
+    assert [line.count("|") for line in lines] == [7] * 4
 
 
 def test_stats_of_a_biased_estimator_show_it():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from imle_opt_solvers.solver import Solver
 
 __all__ = ["GradientStats", "gradient_stats", "markdown_table"]
 
-_LARGEST_CHUNK = 2**14
+_LARGEST_CHUNK = 2**12
 """Replicates in one call."""
 
 
@@ -38,7 +39,9 @@ class GradientStats:
         z: `(mean - exact) / standard_error`: of size 1 for an unbiased estimator; 0 where both are exact.
             None without `exact`.
         evaluations: of f, per replicate.
-        seconds: wall clock per replicate, f included.
+        seconds: wall clock per replicate, f included: the median over calls of 4,096 replicates, so that
+            neither a first call that is slow nor an interruption counts; of few replicates, mostly what one
+            call takes.
         replicates: n.
     """
 
@@ -61,6 +64,14 @@ class GradientStats:
         """The largest |z| of an entry; NaN where there is no exact gradient."""
         return math.nan if self.z is None else self.z.abs().max().item()
 
+    @property
+    def relative_error(self) -> float:
+        """`||mean - exact|| / ||exact||`: the bias, and what is left of the noise; NaN without `exact`."""
+        if self.exact is None:
+            return math.nan
+        error: float = ((self.mean - self.exact).norm() / self.exact.norm()).item()
+        return error
+
 
 def gradient_stats(
     estimator: Estimator,
@@ -73,8 +84,9 @@ def gradient_stats(
 ) -> GradientStats:
     """Return the moments of an estimator's gradient of `E f(z)` over n independent replicates.
 
-    The replicates are rows of a batch, so that this takes few calls; f must treat its rows alike. State that
-    follows the calls (a moving average) is updated as usual: to keep it as it is, call `estimator.eval()`.
+    The replicates are rows of a batch, 4,096 to a call, so that this takes few calls and memory for one; f
+    must treat its rows alike. State that follows the calls (a moving average) is updated as usual: to keep it
+    as it is, call `estimator.eval()`.
 
     Args:
         estimator: how.
@@ -107,32 +119,43 @@ def gradient_stats(
         evaluations += samples.shape[: samples.ndim - resolved.event_dim].numel()
         return f(samples)
 
-    start = time.perf_counter()
-    gradients: list[Tensor] = []
+    moments, seconds = _Moments(torch.zeros_like(theta), torch.zeros_like(theta), 0), []
     for first in range(0, n, _LARGEST_CHUNK):
-        rows = theta.detach().expand(min(_LARGEST_CHUNK, n - first), *theta.shape).clone().requires_grad_()
+        size = min(_LARGEST_CHUNK, n - first)
+        rows = theta.detach().expand(size, *theta.shape).clone().requires_grad_()
+        start = time.perf_counter()
         value = expectation(counted, rows, resolved, estimator, generator=generator)
-        gradients.extend(torch.autograd.grad(value.sum(), rows))
-    seconds = (time.perf_counter() - start) / n
-    return _moments(torch.cat(gradients), _exact(f, theta, resolved), evaluations / n, seconds)
+        (gradients,) = torch.autograd.grad(value.sum(), rows)
+        seconds.append((time.perf_counter() - start) / size)
+        moments = moments.and_of(gradients)
+    return _stats(moments, _exact(f, theta, resolved), evaluations / n, statistics.median(seconds))
 
 
 def markdown_table(rows: Mapping[str, GradientStats]) -> str:
     """Return a table with a row per estimator: bias, variance, cost.
 
+    Where an entry of the gradient has no variance, its |z| is 0 if it is exact, and ∞ if not.
+
     Args:
         rows: name to moments.
     """
     lines = [
-        "| estimator | largest &#124;z&#124; | variance | evaluations of f | µs per gradient |",
-        "|---|---:|---:|---:|---:|",
+        "| estimator | largest &#124;z&#124; | relative error | variance | evaluations of f "
+        "| µs per gradient |",
+        "|---|---:|---:|---:|---:|---:|",
     ]
-    lines += [
-        f"| {name} | {stats.largest_z:.1f} | {stats.total_variance:.3g} | {stats.evaluations:.3g} "
-        f"| {1e6 * stats.seconds:.3g} |"
-        for name, stats in rows.items()
-    ]
+    for name, stats in rows.items():
+        z = "∞" if math.isinf(stats.largest_z) else f"{stats.largest_z:.1f}"
+        figures = (stats.relative_error, stats.total_variance, stats.evaluations, 1e6 * stats.seconds)
+        lines.append(f"| {name} | {z} | {' | '.join(map(_rounded, figures))} |")
     return "\n".join(lines)
+
+
+def _rounded(value: float) -> str:
+    """Return three digits; what is below 1e-12 is a zero that rounding made larger."""
+    if value >= 1000:
+        return f"{value:,.0f}"
+    return f"{0.0 if value < 1e-12 else value:.3g}"
 
 
 def _exact(f: Values, theta: Tensor, family: MAPOracle) -> Tensor | None:
@@ -143,12 +166,34 @@ def _exact(f: Values, theta: Tensor, family: MAPOracle) -> Tensor | None:
     return gradient
 
 
-def _moments(gradients: Tensor, exact: Tensor | None, evaluations: float, seconds: float) -> GradientStats:
-    mean, variance = gradients.mean(0), gradients.var(0)
-    error = (variance / len(gradients)).sqrt()
+@dataclass(frozen=True)
+class _Moments:
+    """Mean and sum of squared deviations of a number of gradients, without keeping them."""
+
+    mean: Tensor
+    squares: Tensor
+    number: int
+
+    def and_of(self, gradients: Tensor) -> _Moments:
+        """Return the moments of these and of more gradients, (N, *event)."""
+        number, added = self.number + len(gradients), len(gradients)
+        mean = gradients.mean(0)
+        away = mean - self.mean
+        squares = self.squares + (gradients - mean).square().sum(0)
+        return _Moments(
+            self.mean + away * (added / number),
+            squares + away.square() * (self.number * added / number),
+            number,
+        )
+
+
+def _stats(moments: _Moments, exact: Tensor | None, evaluations: float, seconds: float) -> GradientStats:
+    mean, variance = moments.mean, moments.squares / (moments.number - 1)
+    error = (variance / moments.number).sqrt()
     z: Tensor | None = None
     if exact is not None:
         # Rounding apart, an estimator without variance is exact or infinitely many errors off.
-        near = (mean - exact).abs() <= 1e-9 * (1 + exact.abs())
-        z = torch.where(near & (error <= 1e-9), 0, (mean - exact) / error)
-    return GradientStats(mean, variance, error, exact, z, evaluations, seconds, len(gradients))
+        size, off = 1 + exact.abs(), mean - exact
+        z = torch.where(error <= 1e-12 * size, off.sign() * torch.inf, off / error)
+        z = torch.where((off.abs() <= 1e-9 * size) & (error <= 1e-9), 0, z)
+    return GradientStats(mean, variance, error, exact, z, evaluations, seconds, moments.number)
