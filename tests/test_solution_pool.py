@@ -54,6 +54,17 @@ def test_rows_without_a_decision_are_passed_over():
 # Look-up
 
 
+def test_a_look_up_is_in_full_precision_under_autocast():
+    """In bfloat16 the two decisions are worth the same, and the first would win."""
+    pool = filled(4)
+    theta = torch.tensor([[100.0, 100.0, 100.0, 0.0, 0.25]])
+    assert (theta.double() @ TABLE[:4].T).tolist() == [[200.0, 200.25, 100.0, 100.25]]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = pool.map(theta)
+    assert torch.equal(found, TABLE[[1]].float())
+    assert pool.lookups == 1
+
+
 @pytest.mark.parametrize("batch", [(), (3,), (2, 3), (0,)])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
 def test_a_look_up_is_the_best_of_the_pool(batch, dtype):

@@ -210,7 +210,8 @@ class ConstrainedExponentialFamily:
         samples = self.perturb_and_map(num_samples, generator=generator)
         flat = samples.flatten(samples.ndim - self.family.event_dim)
         # Of 0-1 vectors y is z where <2 z - 1, 2 y - 1> is their length.
-        agreement = (2 * flat - 1) @ (2 * support.flatten(1) - 1).T
+        with torch.autocast(flat.device.type, enabled=False):
+            agreement = (2 * flat - 1) @ (2 * support.flatten(1) - 1).T
         return support, (agreement > flat.shape[-1] - 1).to(self.theta).mean(0)
 
     def __repr__(self) -> str:

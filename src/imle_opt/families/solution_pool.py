@@ -210,7 +210,8 @@ class SolutionPool(nn.Module):
         batch, event = theta.shape[: theta.ndim - self.event_dim], theta.shape[theta.ndim - self.event_dim :]
         rows = at_least_float32(theta).reshape(math.prod(batch), math.prod(event))
         table, fixed = self._members.tables(rows)
-        best = torch.addmm(fixed, rows, table.T).argmax(1)
+        with torch.autocast(rows.device.type, enabled=False):
+            best = torch.addmm(fixed, rows, table.T).argmax(1)
         return table[best].reshape(theta.shape).to(theta.dtype), fixed[best].reshape(batch).to(theta.dtype)
 
     def _solved(self, theta: Tensor, deterministic: bool) -> tuple[Tensor, Tensor]:
