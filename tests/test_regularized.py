@@ -43,7 +43,7 @@ def root(function, low, high):
 
 def capped_simplex(theta, k, link):
     """Return link(theta + nu) with nu such that entries sum to k."""
-    nu = root(lambda nu: link(theta + nu).sum(-1, keepdim=True) - k, -50.0, 50.0)
+    nu = root(lambda nu: link(theta + nu).sum(-1, keepdim=True) - k, -300.0, 300.0)
     return link(theta + nu)
 
 
@@ -312,3 +312,64 @@ def test_layers_and_losses_stay_on_the_device(regularizer):
     value = FenchelYoung(opaque(), regularizer=regularizer)(costs, mu[0].detach())
     (value.sum() + mu.square().sum()).backward()
     assert mu.device == value.device == costs.grad.device == costs.device
+
+
+# The domain of the entropies
+
+
+SIGNED = np.array([[1, -1, 0], [0, 1, 0], [-1, 0, 1], [0, 0, 1]])
+
+
+OUTSIDE = [
+    (
+        BinaryEntropy(),
+        SIGNED,
+        r"BinaryEntropy.* lie between 0 and 1: `{}` has -1 \(first at row 0, entry 1\)",
+    ),
+    (BinaryEntropy(), 2 * SIGNED.clip(0), r"BinaryEntropy.* lie between 0 and 1: `{}` has 2 \(first at row"),
+    (
+        NegativeEntropy(),
+        SIGNED,
+        r"NegativeEntropy.* not be negative: `{}` has -1 \(first at row 0, entry 1\)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("regularizer", "decisions", "message"), OUTSIDE, ids=["negative", "two", "sign"])
+def test_decisions_outside_the_domain_are_refused(regularizer, decisions, message):
+    """Their entropy is not a number, and what came out of it would not be the optimum."""
+    theta = torch.tensor([[3.0, -2.0, 0.0], [0.0, 3.0, 1.0]])
+    with pytest.raises(InvalidInputError, match=message.format("decisions")):
+        RegularizedFrankWolfe(opaque("max", decisions), regularizer)(theta)
+    loss = FenchelYoung(opaque("max", np.eye(3)), regularizer=regularizer)
+    with pytest.raises(InvalidInputError, match=message.format("solutions")):
+        loss(theta, torch.tensor(decisions[:2]).float())
+
+
+@pytest.mark.parametrize("regularizer", REGULARIZERS[1:], ids=lambda omega: type(omega).__name__)
+def test_decisions_that_a_solver_rounded_have_an_entropy(regularizer):
+    """A linear program's zero may come out as -1e-9, and its one as a little more."""
+    rounded = np.eye(3) + 1e-9 * np.where(np.eye(3) > 0, 1, -1)
+    value = regularizer.value(torch.tensor(rounded))
+    torch.testing.assert_close(value, torch.zeros_like(value), atol=1e-7, rtol=0)
+    theta = 2 * normal(20, 3)
+    near, exact = (
+        RegularizedFrankWolfe(opaque("max", table), regularizer)(theta) for table in (rounded, np.eye(3))
+    )
+    torch.testing.assert_close(near, exact, atol=1e-5, rtol=0)
+
+
+def test_any_decision_has_a_norm():
+    theta = 2 * normal(20, 3)
+    layer = SparseMAP(opaque("max", SIGNED))
+    assert layer(theta).isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["softmax", "LML", "sigmoid"])
+def test_entropies_next_to_a_decision(name):
+    """The optimum is closer to the edge than rounding resolves; it is found all the same."""
+    solver, regularizer, expected = CLOSED_FORMS[name]
+    size = 4 if name == "sigmoid" else 8
+    theta = torch.cat([100 * normal(20, size).sign() * torch.linspace(0.5, 1, size), 20 * normal(20, size)])
+    found = layer_of(solver, regularizer)(theta)[0]
+    torch.testing.assert_close(found, expected(theta), atol=1e-7, rtol=0)

@@ -20,7 +20,7 @@ from imle_opt._perturbed import NoiseSource, event_sum, over_event, theta_of
 from imle_opt.families import MAPOracle, as_family, count_undecided
 from imle_opt.losses.explicit_mle import negative_log_likelihood
 from imle_opt.noise import Noise, Normal
-from imle_opt.regularized import Regularizer, regularized_maximum
+from imle_opt.regularized import Regularizer, check_domain, regularized_maximum
 from imle_opt_solvers.errors import InvalidInputError
 from imle_opt_solvers.instances import Instances
 from imle_opt_solvers.solver import Solver
@@ -136,6 +136,7 @@ class FenchelYoung(nn.Module):
         self, theta: Tensor, label: Tensor, regularizer: Regularizer, rows: dict[str, object] | None
     ) -> Tensor:
         event_dim = self.family.event_dim
+        check_domain(regularizer, label.flatten(label.ndim - event_dim), "solutions")
         optimum = regularized_maximum(
             theta.detach(),
             self.family,

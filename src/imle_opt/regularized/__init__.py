@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from imle_opt.regularized.combination import ConvexCombination
-from imle_opt.regularized.regularizers import BinaryEntropy, HalfSquaredNorm, NegativeEntropy, Regularizer
+from imle_opt.regularized.regularizers import (
+    BinaryEntropy,
+    HalfSquaredNorm,
+    NegativeEntropy,
+    Regularizer,
+    check_domain,
+)
 from imle_opt.regularized.solve import regularized_maximum
 
 __all__ = [
@@ -12,5 +18,6 @@ __all__ = [
     "HalfSquaredNorm",
     "NegativeEntropy",
     "Regularizer",
+    "check_domain",
     "regularized_maximum",
 ]

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
 
 from imle_opt._checks import check_positive
+from imle_opt_solvers.errors import InvalidInputError
 
-__all__ = ["BinaryEntropy", "HalfSquaredNorm", "NegativeEntropy", "Regularizer"]
+__all__ = ["BinaryEntropy", "HalfSquaredNorm", "NegativeEntropy", "Regularizer", "check_domain"]
 
-_EDGE = 1e-12
+_EDGE = 1e-8
 """Entropies have an infinite slope at 0 (and 1): entries are kept this far from it where a slope is taken."""
+_ROUNDING = 1e-6
+"""How far outside of its domain an entry may lie: solvers of linear programs round."""
 
 
 class Regularizer(ABC):
-    """Omega: strictly convex and separable, `Omega(mu) = sum over entries of omega(mu_i)`."""
+    """Omega: strictly convex and separable, `Omega(mu) = sum over entries of omega(mu_i)`.
+
+    Attributes:
+        domain: the least and the largest entry of a decision that omega is defined for; all by default.
+    """
+
+    domain: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
 
     @abstractmethod
     def value(self, point: Tensor) -> Tensor:
@@ -81,12 +91,15 @@ class NegativeEntropy(Regularizer):
 
     temperature: float = 1.0
 
+    domain = (0.0, math.inf)
+
     def __post_init__(self) -> None:
         check_positive(self.temperature, "temperature")
 
     def value(self, point: Tensor) -> Tensor:
         """Return `temperature mu log mu`."""
-        return self.temperature * torch.xlogy(point, point)
+        inside = point.clamp(min=0)
+        return self.temperature * torch.xlogy(inside, inside)
 
     def gradient(self, point: Tensor) -> Tensor:
         """Return `temperature (1 + log mu)`."""
@@ -115,12 +128,15 @@ class BinaryEntropy(Regularizer):
 
     temperature: float = 1.0
 
+    domain = (0.0, 1.0)
+
     def __post_init__(self) -> None:
         check_positive(self.temperature, "temperature")
 
     def value(self, point: Tensor) -> Tensor:
         """Return `temperature (mu log mu + (1 - mu) log (1 - mu))`."""
-        return self.temperature * (torch.xlogy(point, point) + torch.xlogy(1 - point, 1 - point))
+        inside = point.clamp(0, 1)
+        return self.temperature * (torch.xlogy(inside, inside) + torch.xlogy(1 - inside, 1 - inside))
 
     def gradient(self, point: Tensor) -> Tensor:
         """Return `temperature logit(mu)`."""
@@ -130,3 +146,22 @@ class BinaryEntropy(Regularizer):
         """Return `temperature / (mu (1 - mu))`."""
         inside = point.clamp(_EDGE, 1 - _EDGE)
         return self.temperature / (inside * (1 - inside))
+
+
+def check_domain(regularizer: Regularizer, decisions: Tensor, name: str) -> None:
+    """Refuse decisions (*, m) that Omega is not defined for; rows of NaN have none.
+
+    Raises:
+        InvalidInputError: naming the first entry that is out of bounds, and what to use instead.
+    """
+    low, high = regularizer.domain
+    outside = (decisions < low - _ROUNDING) | (decisions > high + _ROUNDING)
+    if not outside.any():
+        return
+    *row, entry = (int(i) for i in outside.nonzero()[0])
+    bounds = f"lie between {low:g} and {high:g}" if math.isfinite(high) else "not be negative"
+    raise InvalidInputError(
+        f"`{regularizer!r}` is for decisions whose entries must {bounds}: `{name}` has "
+        f"{decisions[(*row, entry)].item():g} (first at row {', '.join(map(str, row))}, entry {entry}). "
+        "`HalfSquaredNorm` takes any decisions."
+    )

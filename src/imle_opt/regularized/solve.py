@@ -15,7 +15,7 @@ from imle_opt._bridge import take_rows
 from imle_opt.families import FixedPart, MAPOracle
 from imle_opt.regularized.active_set import Oracle, maximise
 from imle_opt.regularized.combination import ConvexCombination
-from imle_opt.regularized.regularizers import Regularizer
+from imle_opt.regularized.regularizers import Regularizer, check_domain
 
 __all__ = ["RegularizedOptimum", "regularized_maximum"]
 
@@ -70,11 +70,14 @@ def regularized_maximum(
 
     Returns:
         The points, values and what the backward pass needs. A warning says if some row was not done.
+
+    Raises:
+        InvalidInputError: the family took a decision that Omega is not defined for.
     """
     batch_dim = theta.ndim - family.event_dim
     batch, event = theta.shape[:batch_dim], theta.shape[batch_dim:]
     flat = theta.reshape(math.prod(batch), math.prod(event)).double()
-    ask = _oracle_of(family, tuple(event), instances)
+    ask = _oracle_of(family, tuple(event), instances, regularizer)
     every = torch.arange(len(flat), device=theta.device)
     vertices, fixed = ask(every, flat) if len(flat) else (flat, flat.new_zeros(0))
     solved = ~vertices.isnan().any(-1)
@@ -107,7 +110,12 @@ def regularized_maximum(
     )
 
 
-def _oracle_of(family: MAPOracle, event: tuple[int, ...], instances: Mapping[str, Any] | None) -> Oracle:
+def _oracle_of(
+    family: MAPOracle,
+    event: tuple[int, ...],
+    instances: Mapping[str, Any] | None,
+    regularizer: Regularizer,
+) -> Oracle:
     """Return the MAP oracle of flat rows: optima (r, m) of the rows with given indices, and F of each."""
 
     def oracle(rows: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
@@ -118,6 +126,8 @@ def _oracle_of(family: MAPOracle, event: tuple[int, ...], instances: Mapping[str
         else:
             decisions = family.map(shaped, instances=given, deterministic=True)
             fixed = theta.new_zeros(len(theta))
-        return decisions.reshape(theta.shape), fixed
+        flat = decisions.reshape(theta.shape)
+        check_domain(regularizer, flat, "decisions")
+        return flat, fixed
 
     return oracle
