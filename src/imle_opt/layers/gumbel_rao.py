@@ -57,18 +57,21 @@ class GumbelRao(Layer):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(family, num_samples=num_samples, generator=generator)
-        self._reparameterized = require(family, Reparameterized, "GumbelRao")  # type: ignore[type-abstract]  # protocols are asked for by design
+        self._reparameterized()  # refuses here, not at the first call
         check_positive(temperature, "temperature")
         check_at_least_one(num_conditional, "num_conditional")
         self.temperature = temperature
         self.num_conditional = num_conditional
+
+    def _reparameterized(self) -> Reparameterized:
+        return require(self.family, Reparameterized, "GumbelRao")  # type: ignore[type-abstract]  # a protocol is asked for by design
 
     def draw(
         self, theta: Tensor, instances: Mapping[str, Any] | None, generator: torch.Generator | None
     ) -> Draw:
         """Draw exact samples, as `Layer.draw` says."""
         check_no_instances(instances, self.family)
-        family = self._reparameterized
+        family = self._reparameterized()
         samples = family.sample(theta, self.num_samples, generator)
         repeated = samples.expand(self.num_conditional, *samples.shape)
         noise = family.rsample_given(theta, repeated, generator).detach() - theta

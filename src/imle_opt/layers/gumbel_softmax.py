@@ -62,17 +62,20 @@ class GumbelSoftmax(Layer):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(family, num_samples=num_samples, generator=generator)
-        self._reparameterized = require(family, Reparameterized, "GumbelSoftmax")  # type: ignore[type-abstract]  # protocols are asked for by design
+        self._reparameterized()  # refuses here, not at the first call
         check_positive(temperature, "temperature")
         self.temperature = temperature
         self.hard = hard
+
+    def _reparameterized(self) -> Reparameterized:
+        return require(self.family, Reparameterized, "GumbelSoftmax")  # type: ignore[type-abstract]  # a protocol is asked for by design
 
     def draw(
         self, theta: Tensor, instances: Mapping[str, Any] | None, generator: torch.Generator | None
     ) -> Draw:
         """Draw relaxed samples, or hardened ones, as `Layer.draw` says."""
         check_no_instances(instances, self.family)
-        family = self._reparameterized
+        family = self._reparameterized()
         noise = family.rsample(theta, self.num_samples, generator).detach() - theta
 
         def relaxation(point: Tensor) -> Tensor:

@@ -55,16 +55,19 @@ class L2X(Layer):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(family, num_samples=num_samples, generator=generator)
-        self._subsets = require(family, KSubset, "L2X")
+        self._subsets()  # refuses here, not at the first call
         check_positive(temperature, "temperature")
         self.temperature = temperature
+
+    def _subsets(self) -> KSubset:
+        return require(self.family, KSubset, "L2X")
 
     def draw(
         self, theta: Tensor, instances: Mapping[str, Any] | None, generator: torch.Generator | None
     ) -> Draw:
         """Draw relaxed samples, as `Layer.draw` says."""
         check_no_instances(instances, self.family)
-        shape = (self._subsets.k, self.num_samples, *theta.shape)
+        shape = (self._subsets().k, self.num_samples, *theta.shape)
         noise = Gumbel().draw(shape, generator=generator, dtype=theta.dtype, device=theta.device)
 
         def relaxation(point: Tensor) -> Tensor:

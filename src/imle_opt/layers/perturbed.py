@@ -78,17 +78,20 @@ class Perturbed(Layer):
                 "`baseline='leave-one-out'` is the mean of the other samples: give `num_samples` of 2 or "
                 "more, or baseline='optimum'."
             )
-        smooth = Normal(1.0) if noise is None else noise
-        self.noise = NoiseSource(smooth)
-        if not isinstance(smooth, SmoothNoise):
-            raise InvalidInputError(
-                f"`noise` must have a smooth density (Normal, Gumbel, Multiplicative), not {smooth!r}: the "
-                "gradient is its score. With other noise use IMLE or StraightThrough."
-            )
-        self._smooth = smooth
+        self.noise = NoiseSource(Normal(1.0) if noise is None else noise)
+        self._smooth()  # refuses here, not at the first call
         if baseline == "auto":
             baseline = "leave-one-out" if num_samples > 1 else "optimum"
         self.baseline: Baseline = baseline
+
+    def _smooth(self) -> SmoothNoise:
+        noise = self.noise.noise
+        if not isinstance(noise, SmoothNoise):
+            raise InvalidInputError(
+                f"`noise` must have a smooth density (Normal, Gumbel, Multiplicative), not {noise!r}: the "
+                "gradient is its score. With other noise use IMLE or StraightThrough."
+            )
+        return noise
 
     def draw(
         self, theta: Tensor, instances: Mapping[str, Any] | None, generator: torch.Generator | None
@@ -102,7 +105,7 @@ class Perturbed(Layer):
             compared = samples - decide_flat(self.family, theta, instances)
         else:
             compared = samples
-        score = self._smooth.score(theta, perturbed.drawn)
+        score = self._smooth().score(theta, perturbed.drawn)
 
         def rule(gradient: Tensor) -> Tensor:
             return perturbed_gradient(gradient[0], compared, score, self.family.event_dim)

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from imle_opt._checks import check_at_least_one, check_kind, check_positive
 from imle_opt.families import MAPOracle
+from imle_opt.layers._regularized import regularized_draw
 from imle_opt.layers.layer import Draw, Layer
-from imle_opt.regularized import Regularizer, regularized_maximum
+from imle_opt.regularized import Regularizer
 from imle_opt_solvers.solver import Solver
 
 __all__ = ["RegularizedFrankWolfe"]
@@ -80,7 +81,7 @@ class RegularizedFrankWolfe(Layer):
         self, theta: Tensor, instances: Mapping[str, Any] | None, generator: torch.Generator | None
     ) -> Draw:
         """Return mu as the only sample, as `Layer.draw` says; the generator is not used."""
-        optimum = regularized_maximum(
+        return regularized_draw(
             theta,
             self.family,
             self.regularizer,
@@ -88,7 +89,6 @@ class RegularizedFrankWolfe(Layer):
             tolerance=self.tolerance,
             max_iterations=self.max_iterations,
         )
-        return Draw(optimum.points[None], lambda gradient: optimum.backward(gradient[0]))
 
     def extra_repr(self) -> str:
         """Show the family and the regulariser."""

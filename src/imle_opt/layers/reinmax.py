@@ -55,16 +55,19 @@ class ReinMax(Layer):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(family, num_samples=num_samples, generator=generator)
-        self._categorical = require(family, Categorical, "ReinMax")
+        self._categorical()  # refuses here, not at the first call
         check_positive(temperature, "temperature")
         self.temperature = temperature
+
+    def _categorical(self) -> Categorical:
+        return require(self.family, Categorical, "ReinMax")
 
     def draw(
         self, theta: Tensor, instances: Mapping[str, Any] | None, generator: torch.Generator | None
     ) -> Draw:
         """Draw exact samples, as `Layer.draw` says."""
         check_no_instances(instances, self.family)
-        samples = self._categorical.sample(theta, self.num_samples, generator)
+        samples = self._categorical().sample(theta, self.num_samples, generator)
         between = (samples + torch.softmax(theta / self.temperature, -1)) / 2
         shift = between.log() - theta
 

@@ -61,10 +61,13 @@ class SoftSub(Layer):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(family, num_samples=num_samples, generator=generator)
-        self._subsets = require(family, KSubset, "SoftSub")
+        self._subsets()  # refuses here, not at the first call
         check_positive(temperature, "temperature")
         self.temperature = temperature
         self.hard = hard
+
+    def _subsets(self) -> KSubset:
+        return require(self.family, KSubset, "SoftSub")
 
     def draw(
         self, theta: Tensor, instances: Mapping[str, Any] | None, generator: torch.Generator | None
@@ -75,9 +78,9 @@ class SoftSub(Layer):
         noise = Gumbel().draw(shape, generator=generator, dtype=theta.dtype, device=theta.device)
 
         def relaxation(point: Tensor) -> Tensor:
-            return soft_subset(point + noise, self._subsets.k, self.temperature)
+            return soft_subset(point + noise, self._subsets().k, self.temperature)
 
-        return relaxed_draw(theta, relaxation, self._subsets.map(theta + noise) if self.hard else None)
+        return relaxed_draw(theta, relaxation, self._subsets().map(theta + noise) if self.hard else None)
 
     def extra_repr(self) -> str:
         """Show the family and the options."""

@@ -63,11 +63,14 @@ class StochasticSoftmaxTrick(Layer):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(family, num_samples=num_samples, generator=generator)
-        self._marginals = require(family, Marginals, "StochasticSoftmaxTrick")  # type: ignore[type-abstract]  # protocols are asked for by design
+        self._marginals()  # refuses here, not at the first call
         check_positive(temperature, "temperature")
         self.temperature = temperature
         self.noise = NoiseSource(Gumbel(1.0) if noise is None else noise)
         self.hard = hard
+
+    def _marginals(self) -> Marginals:
+        return require(self.family, Marginals, "StochasticSoftmaxTrick")  # type: ignore[type-abstract]  # a protocol is asked for by design
 
     def draw(
         self, theta: Tensor, instances: Mapping[str, Any] | None, generator: torch.Generator | None
@@ -78,7 +81,7 @@ class StochasticSoftmaxTrick(Layer):
 
         def relaxation(point: Tensor) -> Tensor:
             shifted = perturbed.noise.perturb(point, perturbed.drawn)
-            return self._marginals.marginals(shifted, self.temperature)
+            return self._marginals().marginals(shifted, self.temperature)
 
         return relaxed_draw(theta, relaxation, perturbed.decide(theta) if self.hard else None)
 

@@ -76,29 +76,34 @@ class StraightThrough(Layer):
         check_positive(temperature, "temperature")
         if exact and noise is not None:
             raise InvalidInputError("`exact` samples need no noise: give `noise` or `exact=True`, not both.")
-        name = "StraightThrough"
-        self._sampler = require(self.family, Sampler, f"{name}(exact=True)") if exact else None  # type: ignore[type-abstract]  # a protocol is asked for by design
-        self._mean = (
-            require(self.family, Marginals, f"{name}(through='mean')")  # type: ignore[type-abstract]  # as above
-            if through == "mean"
-            else None
-        )
+        self.exact = exact
+        self.through: Through = through
+        if exact:
+            self._sampler()
+        if through == "mean":
+            self._mean()
         self.noise = NoiseSource(NoNoise() if noise is None else noise)
         self.temperature = temperature
+
+    def _sampler(self) -> Sampler:
+        return require(self.family, Sampler, "StraightThrough(exact=True)")  # type: ignore[type-abstract]  # a protocol is asked for by design
+
+    def _mean(self) -> Marginals:
+        return require(self.family, Marginals, "StraightThrough(through='mean')")  # type: ignore[type-abstract]  # as above
 
     def draw(
         self, theta: Tensor, instances: Mapping[str, Any] | None, generator: torch.Generator | None
     ) -> Draw:
         """Draw perturb-and-MAP or exact samples, as `Layer.draw` says."""
-        if self._sampler is not None:
+        if self.exact:
             check_no_instances(instances, self.family)
-            samples = self._sampler.sample(theta, self.num_samples, generator)
+            samples = self._sampler().sample(theta, self.num_samples, generator)
         else:
             perturbed = self.noise.perturbed(self.family, theta, self.num_samples, instances, generator)
             samples = perturbed.decide(theta)
-        mean = self._mean
-        if mean is not None:
+        if self.through == "mean":
             check_no_instances(instances, self.family)
+            mean = self._mean()
             return relaxed_draw(
                 theta,
                 lambda point: mean.marginals(point, self.temperature).expand_as(samples),
