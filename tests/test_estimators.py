@@ -24,7 +24,7 @@ from imle_opt.estimators import (
 from imle_opt.estimators.arm import antithetic_pairs, arm_gradient
 from imle_opt.estimators.ars import ars_gradient
 from imle_opt.estimators.arsm import all_pairs, arsm_gradient
-from imle_opt.estimators.augment import ar_categorical
+from imle_opt.estimators.augment import ar_binary, ar_categorical
 from imle_opt.estimators.control_variate import CoupledDraw, control_variate_gradient
 from imle_opt.estimators.disarm import disarm_gradient
 from imle_opt.estimators.estimator import Estimate
@@ -483,11 +483,15 @@ def test_equal_choices_are_evaluated_once(number):
     assert calls[0] <= 40
 
 
-@pytest.mark.parametrize("estimator", [ARSM(), ARS(), AR(), Reinforce(2)], ids=["arsm", "ars", "ar", "rloo"])
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if "4-classes" in case.families], ids=lambda case: case.name
+)
 @pytest.mark.parametrize("classes", [2, 1000])
-def test_two_classes_and_a_thousand(estimator, classes):
+def test_two_classes_and_a_thousand(case, classes):
+    if case.name == "ars-pivot" and classes > 2:
+        pytest.skip("the same as ars")
     theta = rows((classes,), 40 if classes == 2 else 2).float()
-    found = gradients_of(estimator, smooth((classes,)), theta, Categorical())
+    found = gradients_of(case.make((classes,)), smooth((classes,)), theta, Categorical())
     assert found.isfinite().all()
     assert found.abs().max() > 0
 
@@ -536,7 +540,7 @@ def exact_gradient(f, theta, family):
     return gradient(lambda t: expectation(f, t, family, Enumerate()), theta)
 
 
-def control_variate_mean(f, theta, family, given):
+def control_variate_mean(f, theta, family, given, surrogate=None):
     """The mean of RELAX's gradient, with `given(theta, z, noise)` as conditional law."""
     size = theta.numel()
     points = sobol(2 * size).reshape(-1, 2, *theta.shape)
@@ -547,7 +551,7 @@ def control_variate_mean(f, theta, family, given):
     z = family.harden(zeta)
     again = given(leaf if bits else torch.log_softmax(leaf, -1), z, second)
     draw = CoupledDraw(leaf, zeta, z, again, family.score(leaf.detach(), z))
-    surrogate = Surrogate(theta.shape)
+    surrogate = surrogate or Surrogate(theta.shape)
     found = control_variate_gradient(f(z), surrogate(zeta), surrogate(again), draw, family.event_dim)
     return found.detach().mean(0)
 
@@ -564,6 +568,52 @@ def test_relax_by_quadrature(family, event):
     theta, f = theta_of(event), smooth(event)
     found = control_variate_mean(f, theta, family, conditional_law(family))
     torch.testing.assert_close(found, exact_gradient(f, theta, family), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize(("family", "event"), CONDITIONED, ids=["bits", "classes", "2x2-classes"])
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_rebar_by_quadrature(family, event, temperature):
+    theta, f = theta_of(event), smooth(event)
+    found = control_variate_mean(
+        f, theta, family, conditional_law(family), lambda zeta: 0.7 * f(family.relax(zeta, temperature))
+    )
+    torch.testing.assert_close(found, exact_gradient(f, theta, family), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("baseline", [0.0, 0.8])
+def test_the_score_function_by_enumeration(name, baseline):
+    family, event = FAMILIES[name]
+    theta, f, dims = theta_of(event), smooth(event), len(event)
+    support = family.support(event, dtype=torch.float64)
+    weights = family.log_prob(theta, support).exp().reshape(-1, *(1,) * dims)
+    each = score_function_gradient(f(support)[None], baseline, family.score(theta, support)[None], dims)
+    torch.testing.assert_close((weights * each).sum(0), exact_gradient(f, theta, family))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_leave_one_out_by_enumeration_of_pairs(name):
+    family, event = FAMILIES[name]
+    theta, f, dims = theta_of(event), smooth(event), len(event)
+    support = family.support(event, dtype=torch.float64)
+    weights = family.log_prob(theta, support).exp()
+    first, second = torch.cartesian_prod(torch.arange(len(support)), torch.arange(len(support))).T
+    pairs = torch.stack([support[first], support[second]])
+    found = leave_one_out_gradient(f(pairs), pairs, dims)
+    weight = (weights[first] * weights[second]).reshape(-1, *(1,) * dims)
+    torch.testing.assert_close((weight * found).sum(0), exact_gradient(f, theta, family))
+
+
+def test_pairs_by_quadrature():
+    theta, f, family = theta_of((3,)), smooth((3,)), Bernoulli()
+    noise = torch.logit(sobol(3))
+    exact = exact_gradient(f, theta, family)
+    pairs = antithetic_pairs(theta, noise)
+    values = f(pairs)
+    for found in (arm_gradient(values, noise, 1), disarm_gradient(values, pairs, theta, 1)):
+        torch.testing.assert_close(found, exact, rtol=0, atol=1e-3)
+    samples, weights = ar_binary(theta, noise)
+    torch.testing.assert_close((f(samples)[:, None] * weights).mean(0), exact, rtol=0, atol=2e-3)
 
 
 def test_swaps_by_quadrature():
