@@ -14,7 +14,7 @@ from imle_opt.families import Categorical
 from imle_opt.layers import IMLE, BlackBox, StraightThrough
 from imle_opt.losses import ExplicitMLE, HammingLoss, RegretLoss
 from imle_opt.noise import AdditiveNoise, Gumbel, Multiplicative, NoNoise, Normal, SumOfGamma
-from imle_opt.targets import PID, Adaptive, Eq14
+from imle_opt.targets import PID, Adaptive, Aim, Eq14, FixedTarget
 from imle_opt_solvers.engines.highs import HighsSolver
 from imle_opt_solvers.function_solver import FunctionSolver
 from imle_opt_solvers.pool import SolverPool
@@ -257,6 +257,33 @@ def test_a_row_does_not_depend_on_its_neighbours(difference, target):
         torch.testing.assert_close(found(torch.tensor([row]))[0], together[row], rtol=1e-12, atol=0)
 
 
+class NormsOverTheBatch(FixedTarget):
+    """A mutant of `Adaptive`, as a peer has it: one norm for all rows."""
+
+    two_sided = True
+
+    def aim(self, theta, gradient, family):
+        strength = (2.0 * theta.norm() / gradient.norm()).item()
+        return Aim(theta=theta - strength * gradient, strength=strength)
+
+
+def test_a_norm_over_the_batch_is_caught():
+    costs, weight, eps = normal(ROWS, 5), normal(1, ROWS, 5, seed=1), normal(1, ROWS, 5, seed=2)
+    weight *= torch.logspace(-3, 3, ROWS, dtype=torch.float64)[:, None]
+
+    def found(rows, target):
+        layer = IMLE(opaque(), noise=GivenNoise(eps[:, rows]), target=target)
+        return gradient(lambda c: (weight[:, rows] * layer(c)).sum(), costs[rows])
+
+    def largest_change(target):
+        together = found(torch.arange(ROWS), target)
+        alone = torch.cat([found(torch.tensor([row]), target) for row in range(ROWS)])
+        return ((together - alone).abs() / (alone.abs() + 1e-12)).max()
+
+    assert largest_change(adaptive(2.0).eval()) < 1e-9
+    assert largest_change(NormsOverTheBatch()) > 0.5
+
+
 @noises
 @pytest.mark.parametrize("difference", ["forward", "central"])
 def test_adaptive_gradients_scale_with_the_loss(noise, difference):
@@ -270,6 +297,45 @@ def test_adaptive_gradients_scale_with_the_loss(noise, difference):
     assert once.count_nonzero() > ROWS
     assert torch.equal(found(2.0**-20), once * 2.0**-20)
     torch.testing.assert_close(found(1234.5), once * 1234.5, rtol=1e-12, atol=0)
+
+
+# Gradients of mean zero: a forward difference makes something of them, a central one nothing
+
+
+@noises
+@pytest.mark.parametrize("target", [PID(2.0), adaptive(1.5).eval()], ids=["PID", "Adaptive"])
+def test_a_central_difference_is_odd_in_the_gradient(noise, target):
+    def found(difference):
+        layer = IMLE(opaque("max"), noise=noise, target=target, num_samples=3, difference=difference)
+        g = normal(3, ROWS, 5, seed=1)
+        draw = layer.draw(normal(ROWS, 5).abs(), None, generator(2))
+        return draw.rule(g), draw.rule(-g)
+
+    toward, away = found("central")
+    assert toward.count_nonzero() > ROWS
+    torch.testing.assert_close(away, -toward)
+    toward, away = found("forward")
+    assert (toward + away).abs().max() > 0.1
+
+
+def test_a_forward_difference_drops_the_entries_whose_gradient_is_mostly_noise():
+    """Where a class is taken the loss has slope +3 or -3 by it, elsewhere none: its logit must not move."""
+    rows = 4000
+    theta = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64)
+    slope = 3.0 * (torch.arange(rows) % 2 * 2 - 1)
+
+    def mean(difference):
+        layer = IMLE(Categorical(), noise=Gumbel(), target=PID(1.0), difference=difference)
+        loss = lambda t: (slope / 2 * layer(t, generator=generator(1))[..., 1].square()).sum()  # noqa: E731
+        return gradient(loss, theta.expand(rows, 3)).mean(0)
+
+    # A step up changes nothing where the class is taken, a step down takes it out: down it goes.
+    lowered = torch.softmax(theta - torch.tensor([0.0, 3.0, 0.0]), -1)
+    expected = (torch.softmax(theta, -1) - lowered) / 2
+    assert expected[1] > 0.25
+    error = 4.5 * (0.25 / rows) ** 0.5
+    torch.testing.assert_close(mean("forward"), expected, atol=error, rtol=0)
+    torch.testing.assert_close(mean("central"), torch.zeros_like(theta), atol=error, rtol=0)
 
 
 # The limit: Domke's gradient
