@@ -50,8 +50,10 @@ class IMLE(Layer):
         num_samples: S.
         scale: `"1/strength"` or `"1"`.
         difference: `"forward"`, as above; `"central"` compares `theta - lambda g` with `theta + lambda g`
-            instead and halves the difference: its bias falls with lambda^2, not lambda. Only for targets that
-            are a step from theta (`PID`, `Adaptive`).
+            instead and halves the difference: its bias falls with lambda^2, not lambda, and it is odd in g,
+            so that a gradient that is noise around zero moves theta nowhere. A forward difference takes out
+            the chosen entries with such a gradient, whatever its sign. Only for targets that are a step from
+            theta (`PID`, `Adaptive`).
         batch_reduction: see `Layer`; matters for `PID` only.
         generator: see `Layer`.
 
