@@ -70,19 +70,22 @@ class Runs:
         lines = self.path.read_text(encoding="utf-8").split("\n")
         return [json.loads(line) for line in lines[:-1] if line]
 
-    def complete(self, key: Record, run: Callable[[], Record]) -> None:
-        """Run what has this key and save what comes out, unless it is saved already."""
+    def complete(self, key: Record, run: Callable[[], Record]) -> Record:
+        """Run what has this key and save what comes out, unless it is saved already; return what is saved."""
         key = json.loads(json.dumps(key))
-        if any(saved["key"] == key for saved in self.read()):
-            return
+        for saved in self.read():
+            if saved["key"] == key:
+                return saved
         start, busy = time.perf_counter(), time.process_time()
         result = run()
         seconds = {
             "seconds": round(time.perf_counter() - start, 2),
             "cpu_seconds": round(time.process_time() - busy, 2),
         }
-        self._append({"key": key, **result, **seconds, "machine": machine()})
+        record = {"key": key, **result, **seconds, "machine": machine()}
+        self._append(record)
         print(f"{json.dumps(key)}: {seconds['seconds']:.1f} s", flush=True)
+        return record
 
     def _append(self, record: Record) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
