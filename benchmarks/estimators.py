@@ -9,7 +9,7 @@ median of calls of 4,096 replicates after one that does not count.
 Networks, REBAR's parameters, moving averages and AIMLE's alpha are tuned beforehand, on the toy itself.
 
 Every row is saved to `benchmarks/results/estimators.jsonl` and not run again. `python
-benchmarks/estimators.py --write` takes about ten minutes, and writes the tables of the documentation from
+benchmarks/estimators.py --write` takes five to ten minutes, and writes the tables of the documentation from
 that file.
 """
 
@@ -70,7 +70,7 @@ from imle_opt.families import MAPOracle, SpanningTree
 from imle_opt.noise import Noise
 
 TABLES = Path(__file__).parent.parent / "docs" / "estimators" / "tables.md"
-REPLICATES, OF_BIASED, OF_CERTAIN = 1_000_000, 100_000, 256
+REPLICATES, OF_BIASED, OF_CERTAIN = 1_000_000, 50_000, 256
 SEED = 0
 MOMENTS = ("mean", "variance", "standard_error", "exact", "z")
 
@@ -228,7 +228,7 @@ def _lifted(layer: Call, replicates: int) -> Row:
     return Row(f"pathwise({layer})", make, replicates, unbiased=False)
 
 
-def tuned(estimator: Estimator, toy: Toy, steps: int = 500) -> Estimator:
+def tuned(estimator: Estimator, toy: Toy, steps: int = 300) -> Estimator:
     """Return the estimator after steps of its own parameters and state on the toy."""
     if not isinstance(estimator, nn.Module) or not estimator.state_dict():
         return estimator
