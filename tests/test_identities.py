@@ -202,7 +202,7 @@ def test_what_all_decisions_satisfy_is_orthogonal_to_the_gradient(noise):
         IMLE(opaque("max", region), noise=noise, target=adaptive(), difference="central"),
         BlackBox(opaque("max", region), 1.0),
     ):
-        found = gradient(lambda c, layer=layer: (weight * layer(c)).sum(), costs)
+        found = gradient(lambda c, layer=layer: (weight * layer(c, generator=generator(3))).sum(), costs)
         assert found.count_nonzero() > ROWS
         torch.testing.assert_close(found @ A.T, torch.zeros(ROWS, 2, dtype=torch.float64), atol=1e-12, rtol=0)
 
