@@ -291,6 +291,7 @@ def test_workers_that_die_idle_are_no_failed_starts(monkeypatch):
             np.testing.assert_array_equal(pool.solve(costs(6)).decisions, answers(costs(6)))
             for pid in pool._engine._workers.pids:
                 os.kill(pid, signal.SIGTERM)
+            time.sleep(0.5)  # they have ended
 
 
 @pytest.mark.parametrize("call", ["register", "unregister"])
