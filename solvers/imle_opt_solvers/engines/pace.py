@@ -1,7 +1,8 @@
 """Whether a walk through a batch is faster than one solve after the other, as measured.
 
 Where a walk takes w seconds a row and settles a share p of them, and a solve takes s, walking pays where
-w + (1 - p) s < s. Only time depends on it: what a walk proves is what a solve returns.
+w + (1 - p) s < s. It has to pay clearly, since the next rows may lie farther apart. Only time depends on it:
+what a walk proves is what a solve returns.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ LARGEST_BLOCK = 512
 """Rows to walk at a time, which are put in order by their distances."""
 _PROBE = 32
 """Rows to walk before anything is known. Compiled code is worth its start only where there are so many."""
+_CLEARLY = 0.8
 _PERIOD = 4096
 """After so many rows the way not taken is tried again: costs change while a network learns."""
 _WALKS_REMEMBERED, _SOLVES_REMEMBERED = 5, 16
@@ -51,7 +53,7 @@ class Pace:
             return min(rows, _PROBE)
         block = min(rows, LARGEST_BLOCK)
         self._rows_since_trial += block
-        if np.median(self._walks) <= np.mean(self._shares) * np.mean(self._solves):
+        if np.median(self._walks) <= _CLEARLY * np.mean(self._shares) * np.mean(self._solves):
             return block
         return min(rows, _PROBE) if self._starts_trial() else 0
 
