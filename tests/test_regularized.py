@@ -14,6 +14,7 @@ from imle_opt.layers import RegularizedFrankWolfe, SparseMAP
 from imle_opt.losses import ExplicitMLE, FenchelYoung
 from imle_opt.noise import Gumbel, Multiplicative, Normal
 from imle_opt.regularized import BinaryEntropy, HalfSquaredNorm, NegativeEntropy, regularized_maximum
+from imle_opt.regularized.active_set import _Line
 from imle_opt_solvers.engines.highs import HighsSolver
 from imle_opt_solvers.errors import InvalidInputError
 from opaque import DECISIONS, SENSES, Recorder, best, generator, gradient, normal, opaque, sign_of
@@ -218,6 +219,29 @@ def test_linear_programs_are_projected_on_too():
     optimum = regularized_maximum(-costs, layer.family, HalfSquaredNorm(), tolerance=1e-9, max_iterations=100)
     gap = (slope * (vertices - mu)).sum(-1) + fixed_at_vertex - optimum.combination.fixed_part
     assert gap.abs().max() < 1e-7
+
+
+@regularizers
+def test_no_step_along_a_line_is_better_than_the_best_one(regularizer):
+    source = torch.Generator().manual_seed(8)
+    rows, size = 60, 4
+    point = 0.3 + 0.4 * torch.rand(rows, size, generator=source, dtype=torch.float64)
+    direction = 0.2 * torch.rand(rows, size, generator=source, dtype=torch.float64) - 0.1
+    direction[::6] = 0  # only the fixed part moves, and that upwards or not at all
+    fixed = 0.1 * torch.rand(rows, generator=source, dtype=torch.float64)
+    fixed[::12] = 0
+    theta = torch.randn(rows, size, generator=source, dtype=torch.float64)
+    limit = 2 * torch.rand(rows, generator=source, dtype=torch.float64)
+    step = _Line(theta, point, direction, fixed, regularizer).best_step(limit)
+    assert ((step >= 0) & (step <= limit)).all()
+
+    def value(t):
+        moved = point + t[:, None] * direction
+        return (theta * moved - regularizer.value(moved)).sum(-1) + t * fixed
+
+    best = value(step)
+    for share in torch.linspace(0, 1, 101, dtype=torch.float64):
+        assert (value(share * limit) <= best + 1e-12).all()
 
 
 def test_too_few_iterations_are_told():

@@ -160,8 +160,14 @@ class _Line:
     def best_step(self, limit: Tensor) -> Tensor:
         """Return the step in [0, limit] at which the slope is zero, or the limit where it never is."""
         whole = limit.clamp(max=1)
-        at_whole, at_start = self.slope(whole), self.slope(torch.zeros_like(limit))
-        # The whole Newton step is exact for a quadratic; a slope that is still rising there goes on.
+        at_start = self.slope(torch.zeros_like(limit))
+        if self.regularizer.quadratic:
+            decline = (self.regularizer.curvature(self.point) * self.direction.square()).sum(-1)
+            # Without a decline the weights move and the point does not: up to the limit where that gains.
+            level = torch.where(at_start > 0, limit, whole)
+            return torch.where(decline > 0, at_start / decline, level).clamp(min=0).minimum(limit)
+        at_whole = self.slope(whole)
+        # The whole Newton step is often exact; a slope that is still rising there goes on.
         if (at_whole.abs() <= 1e-14 * at_start.abs()).logical_or((at_whole > 0) & (limit <= 1)).all():
             return whole
         low = torch.where(self.slope(limit) >= 0, limit, 0)

@@ -26,9 +26,12 @@ class Regularizer(ABC):
 
     Attributes:
         domain: the least and the largest entry of a decision that omega is defined for; all by default.
+        quadratic: whether the curvature is the same everywhere, so that a slope along a line is a straight
+            one and its zero has a closed form.
     """
 
     domain: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    quadratic = False
 
     @abstractmethod
     def value(self, point: Tensor) -> Tensor:
@@ -57,6 +60,7 @@ class HalfSquaredNorm(Regularizer):
     Source: Niculae, Martins, Blondel and Cardie, ICML 2018, arXiv 1802.04223.
     """
 
+    quadratic = True
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
