@@ -8,6 +8,8 @@ import pytest
 from imle_opt.data import knapsack_data, shortest_path_data
 from imle_opt_solvers.errors import InvalidInputError
 from imle_opt_solvers.grid import grid_graph, grid_path
+from imle_opt_solvers.knapsack import Knapsack
+from imle_opt_solvers.regret import normalized_regret
 
 
 def formula(x, row_of_b, degree, noise):
@@ -55,6 +57,42 @@ def test_items_have_the_values_of_the_formula():
     for i, j in np.ndindex(5, 6):
         value = np.ceil(5 * formula(features[i], mixing[j], 4, factors[i, j]))
         assert table.costs[i, j] == value
+
+
+def least_squares(solver, features, costs, seed):
+    """Return the normalised regret in % of least squares, split and fitted as the published runs are."""
+    order = np.random.RandomState(seed).permutation(len(features))
+    test, train = order[:1000], order[1000:]
+    features = np.column_stack([features, np.ones(len(features))])
+    weights = np.linalg.lstsq(features[train], costs[train], rcond=None)[0]
+    return 100 * normalized_regret(solver, features[test] @ weights, costs[test])
+
+
+@pytest.mark.parametrize(
+    ("degree", "noise", "seed", "published"),
+    [
+        (2, 0.0, 671, 0.16933665112112107),
+        (4, 0.5, 671, 10.3237845041337),
+        (6, 0.5, 986, 13.566823309441906),
+    ],
+)
+def test_published_runs_of_shortest_paths_are_met(degree, noise, seed, published):
+    """The figures are rows of res/sp/h5w5/gurobi/n1000p5-d*-e*_2s-lr.csv in khalil-research/PyEPO."""
+    table = shortest_path_data(2000, degree=degree, noise=noise, seed=seed)
+    solver = grid_path((5, 5), neighbours=2, costs_on="edges")
+    found = least_squares(solver, table.features, table.costs, seed)
+    assert found == pytest.approx(published, rel=1e-6)  # costs were single precision there
+
+
+@pytest.mark.parametrize(
+    ("degree", "noise", "seed", "published"),
+    [(4, 0.5, 671, 11.270655266664181), (6, 0.0, 603, 7.198250353613338)],
+)
+def test_published_runs_of_knapsacks_are_met(degree, noise, seed, published):
+    """The figures are rows of res/ks/i32d2c20/gurobi/n1000p5-d*-e*_2s-lr.csv in khalil-research/PyEPO."""
+    table = knapsack_data(2000, degree=degree, noise=noise, seed=seed)
+    found = least_squares(Knapsack(table.weights, [20, 20]), table.features, table.costs, seed)
+    assert found == pytest.approx(published, rel=1e-6)  # predictions were single precision there
 
 
 def test_the_seed_decides():
