@@ -43,7 +43,7 @@ def market(folder):
     return path
 
 
-@pytest.mark.parametrize("name", ["subset", "shortest_path", "energy_knapsack", "discrete_vae"])
+@pytest.mark.parametrize("name", ["subset", "shortest_path", "knapsack", "energy_knapsack", "discrete_vae"])
 def test_experiment_saves_resumes_and_draws(name, tmp_path):
     results = tmp_path / "runs.jsonl"
     options = ["--quick", "--results", results]

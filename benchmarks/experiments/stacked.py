@@ -2,19 +2,20 @@
 
 Predictors do not see each other: the loss is a sum over rows and Adam works entry by entry. What a method
 keeps of its own it keeps for all seeds (the alpha of `Adaptive`, which is a ratio without unit), but pools of
-solutions are trained seed by seed.
+solutions are one per seed. Costs are divided by their mean over the training rows of the seed, so that one
+temperature and one strength mean the same on every problem.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias, final
 
 import numpy as np
 import torch
-from experiment import Call, call
+from experiment import Call, Record, call
 from torch import Tensor
 
 from imle_opt import (
@@ -42,11 +43,13 @@ from imle_opt import (
 )
 from imle_opt.layers.layer import Layer
 from imle_opt.regret import normalized_regret
+from imle_opt_solvers.instances import Instances
+from imle_opt_solvers.solution import FloatArray, Solution, Status
 
 Rule: TypeAlias = Callable[[Tensor, "Rows"], Tensor]
 LEAST_SQUARES = "Least squares"
 SPO_PLUS = "SPO+"
-SPO_PLUS_SLOWER = "SPO+, learning rate 0.01"
+SPO_PLUS_PUBLISHED = "SPO+, published rate 0.01"
 IMLE_ADAPTIVE = "I-MLE, adaptive"
 _ON_POOLS = (NCE, CMAP, PointwiseRanking, PairwiseRanking, ListwiseRanking)
 
@@ -72,9 +75,52 @@ class Rows:
         return Rows(self.features[seeds, chosen], self.costs[seeds, chosen], self.decisions[seeds, chosen])
 
     def of_seed(self, number: int) -> Rows:
-        """Return the rows of one seed, as a stack of one."""
-        one = slice(number, number + 1)
-        return Rows(self.features[one], self.costs[one], self.decisions[one])
+        """Return the rows of one seed, without the dimension of seeds."""
+        return Rows(self.features[number], self.costs[number], self.decisions[number])
+
+
+def rows_of(features: FloatArray, costs: FloatArray, decisions: FloatArray) -> Rows:
+    """Return rows from features without the constant, (seeds, rows, groups, features)."""
+    ones = np.ones((*features.shape[:-1], 1))
+    return Rows(*map(torch.from_numpy, (np.concatenate([features, ones], -1), costs, decisions)))
+
+
+@final
+class OneOfSeveral(Solver):
+    """Several solvers of one shape; `instances["problem"]` says which one solves a row.
+
+    Args:
+        solvers: one per seed.
+    """
+
+    def __init__(self, solvers: Sequence[Solver]) -> None:
+        first = solvers[0]
+        super().__init__(first.shape, first.sense, replace(first.traits, takes_instances=("problem",)))
+        self.solvers = tuple(solvers)
+
+    def solve_rows(self, costs: FloatArray, instances: Instances | None, deterministic: bool) -> Solution:
+        """Solve the rows of each problem as one batch."""
+        if instances is None:
+            raise ValueError("`instances` must name the problem of each row.")
+        decisions, objectives = np.empty_like(costs), np.empty(len(costs))
+        for number, solver in enumerate(self.solvers):
+            rows = np.flatnonzero(instances["problem"] == number)
+            if len(rows):
+                solved = solver.solve(costs[rows], deterministic=deterministic)
+                decisions[rows], objectives[rows] = solved.decisions, solved.objectives
+        proven = (Status.OPTIMAL,) * len(costs)  # each solver raises otherwise
+        return Solution(decisions, objectives, proven, np.zeros(len(costs)), 0.0)
+
+
+def instances_of(solver: Solver, seeds: int, rows: int) -> Instances | None:
+    """Return which problem each row of each seed belongs to, for a solver that must know."""
+    stacked = isinstance(solver, OneOfSeveral)
+    return {"problem": np.arange(seeds)[:, None].repeat(rows, 1)} if stacked else None
+
+
+def solver_of_seed(solver: Solver, number: int) -> Solver:
+    """Return the solver of the rows of one seed."""
+    return solver.solvers[number] if isinstance(solver, OneOfSeveral) else solver
 
 
 @dataclass(frozen=True)
@@ -84,12 +130,10 @@ class Schedule:
     Args:
         epochs: over the training rows.
         batch: rows of one seed in a step.
-        rate: of Adam.
     """
 
     epochs: int = 20
     batch: int = 32
-    rate: float = 0.03
 
 
 @dataclass(frozen=True)
@@ -99,7 +143,7 @@ class Method:
     Args:
         maker: how it is made from a solver.
         labels: what a loss learns from where it takes more than one kind.
-        rate: of Adam, where it is not that of the schedule.
+        rate: the learning rate, where it is given and not chosen on validation rows.
     """
 
     maker: Call
@@ -107,26 +151,52 @@ class Method:
     rate: float | None = None
 
     def rule(self, solver: Solver, decisions: Tensor, source: torch.Generator) -> Rule:
-        """Return the sum over rows of the loss, as a function of predicted costs and the rows."""
+        """Return the sum over rows of the loss, as a function of predicted costs and the rows.
+
+        Args:
+            solver: of all seeds.
+            decisions: of all training rows, (seeds, rows, m), that pools begin with.
+            source: of all randomness.
+        """
         if issubclass(self.maker.maker, _ON_POOLS):
-            pool = SolutionPool(solver, solutions=decisions.flatten(0, -2), generator=source)
-            return self._loss(self.maker.make(pool), source)
+            return self._on_pools(solver, decisions, source)
+
+        def options(rows: Rows) -> dict[str, Any]:
+            instances = instances_of(solver, *rows.costs.shape[:2])
+            return {} if instances is None else {"instances": instances}
+
         made = self.maker.make(solver)
         if isinstance(made, Layer):
             regret = RegretLoss(solver)
             return lambda predicted, rows: (
-                regret(made(predicted, generator=source), rows.costs, rows.decisions).mean(0).sum()
+                regret(made(predicted, generator=source, **options(rows)), rows.costs, rows.decisions)
+                .mean(0)
+                .sum()
             )
-        return self._loss(made, source)
+        return self._loss(made, options, source)
 
-    def _loss(self, made: Any, source: torch.Generator) -> Rule:
+    def _on_pools(self, solver: Solver, decisions: Tensor, source: torch.Generator) -> Rule:
+        """Return the loss with one pool per seed: each has the decisions of its own rows."""
+        pools = [
+            SolutionPool(solver_of_seed(solver, seed), solutions=rows, generator=source)
+            for seed, rows in enumerate(decisions)
+        ]
+        losses = [self._loss(self.maker.make(pool), lambda _: {}, source) for pool in pools]
+
+        def rule(predicted: Tensor, rows: Rows) -> Tensor:
+            parts = (loss(predicted[seed], rows.of_seed(seed)) for seed, loss in enumerate(losses))
+            return torch.stack(tuple(parts)).sum()
+
+        return rule
+
+    def _loss(self, made: Any, options: Callable[[Rows], dict[str, Any]], source: torch.Generator) -> Rule:
         takes = inspect.signature(made.forward).parameters
-        options = {"generator": source} if "generator" in takes else {}
+        noise = {"generator": source} if "generator" in takes else {}
 
         def rule(predicted: Tensor, rows: Rows) -> Tensor:
             known = {"costs": rows.costs, "solutions": rows.decisions}
             given = {label: known[label] for label in self.labels if label in takes}
-            value: Tensor = made(predicted, **given, **options).sum()
+            value: Tensor = made(predicted, **given, **options(rows), **noise).sum()
             return value
 
         return rule
@@ -135,7 +205,7 @@ class Method:
 NOISE = Normal(0.3)
 METHODS: dict[str, Method] = {
     SPO_PLUS: Method(call(SPOPlus)),
-    SPO_PLUS_SLOWER: Method(call(SPOPlus), rate=0.01),
+    SPO_PLUS_PUBLISHED: Method(call(SPOPlus), rate=0.01),
     IMLE_ADAPTIVE: Method(call(IMLE, noise=NOISE, target=call(Adaptive, density=4.0), num_samples=10)),
     "Fenchel-Young": Method(call(FenchelYoung, noise=Normal(1.0))),
     "Explicit MLE, costs": Method(call(ExplicitMLE, noise=NOISE), ("costs",)),
@@ -151,7 +221,7 @@ METHODS: dict[str, Method] = {
     "Pointwise ranking": Method(call(PointwiseRanking)),
     "Pairwise ranking": Method(call(PairwiseRanking)),
     "Listwise ranking": Method(call(ListwiseRanking)),
-    "SparseMAP": Method(call(SparseMAP)),
+    "SparseMAP": Method(call(SparseMAP, temperature=0.3)),
 }
 
 
@@ -168,19 +238,16 @@ def least_squares(rows: Rows) -> Tensor:
     return weights
 
 
-def train(method: Method, solver: Solver, rows: Rows, schedule: Schedule, seed: int) -> Tensor:
-    """Return trained weights, (seeds, features, m / groups)."""
-    if issubclass(method.maker.maker, _ON_POOLS) and len(rows.costs) > 1:
-        parts = [train(method, solver, rows.of_seed(i), schedule, seed + i) for i in range(len(rows.costs))]
-        return torch.cat(parts)
-    source = torch.Generator().manual_seed(seed)
+def train(method: Method, solver: Solver, rows: Rows, schedule: Schedule, rate: float) -> Tensor:
+    """Return trained weights, (seeds, features, m / groups), after Adam with a learning rate."""
+    source = torch.Generator().manual_seed(0)
     rule = method.rule(solver, rows.decisions, source)
     _, _, groups, width = rows.features.shape
     shape = (len(rows.costs), width, rows.costs.shape[-1] // groups)
     bound = width**-0.5
     weights = torch.empty(shape, dtype=torch.float64).uniform_(-bound, bound, generator=source)
     weights.requires_grad_()
-    optimizer = torch.optim.Adam([weights], lr=schedule.rate if method.rate is None else method.rate)
+    optimizer = torch.optim.Adam([weights], lr=rate)
     for batch in batches(rows, schedule, source):
         optimizer.zero_grad()
         rule(predict(batch.features, weights), batch).backward()
@@ -196,17 +263,18 @@ def batches(rows: Rows, schedule: Schedule, source: torch.Generator) -> Iterator
             yield rows.pick(chosen)
 
 
-def test_regrets(solver: Solver, rows: Rows, weights: Tensor) -> list[float]:
+def regrets_of(solver: Solver, rows: Rows, weights: Tensor) -> list[float]:
     """Return the normalised regret of each seed, a ratio of sums."""
     predicted, costs = predict(rows.features, weights).numpy(), rows.costs.numpy()
-    return [float(normalized_regret(solver, mine, true)) for mine, true in zip(predicted, costs, strict=True)]
+    return [
+        float(normalized_regret(solver_of_seed(solver, number), mine, true))
+        for number, (mine, true) in enumerate(zip(predicted, costs, strict=True))
+    ]
 
 
-def weights_of(name: str, solver: Solver, rows: Rows, schedule: Schedule) -> Tensor:
-    """Return the weights that a method, or least squares, ends with."""
-    if name == LEAST_SQUARES:
-        return least_squares(rows)
-    return train(METHODS[name], solver, rows, schedule, seed=0)
+def weights_of(name: str, solver: Solver, rows: Rows, schedule: Schedule, rate: float | None) -> Tensor:
+    """Return the weights that a method ends with; least squares has no learning rate."""
+    return least_squares(rows) if rate is None else train(METHODS[name], solver, rows, schedule, rate)
 
 
 def settings_of(name: str) -> str:
@@ -214,11 +282,71 @@ def settings_of(name: str) -> str:
     if name == LEAST_SQUARES:
         return "closed form"
     method = METHODS[name]
-    rate = "" if method.rate is None else f", learning rate {method.rate:g}"
     takes_both = method.labels == ("costs", "solutions")
-    return f"{method.maker}{rate}" if takes_both else f"{method.maker}{rate}, {method.labels[0]}"
+    return f"{method.maker}" if takes_both else f"{method.maker}, {method.labels[0]}"
 
 
-def standard_error(values: list[float]) -> float:
+RATES, QUICK_RATES = (0.001, 0.003, 0.01, 0.03, 0.1), (0.01, 0.03)
+"""Learning rates, of which every method gets the one with the least mean regret on validation rows."""
+
+
+def names_of(found: Sequence[Record]) -> list[str]:
+    """Return the methods of some runs, in the order in which they are listed."""
+    run = {one["key"]["method"] for one in found}
+    return [name for name in (LEAST_SQUARES, *METHODS) if name in run]
+
+
+def rates_of(name: str, quick: bool) -> tuple[float | None, ...]:
+    """Return the learning rates to try; one where there is nothing to choose."""
+    if name == LEAST_SQUARES:
+        return (None,)
+    given = METHODS[name].rate
+    return (QUICK_RATES if quick else RATES) if given is None else (given,)
+
+
+def best(runs: Sequence[Record]) -> Record:
+    """Return the run with the least mean of the validation regrets; of equal ones the slowest."""
+    return min(runs, key=lambda run: (np.mean(run["validation"]), run["key"]["rate"]))
+
+
+def rate_row(name: str, runs: Sequence[Record]) -> list[str]:
+    """Return a row of a table: the method, its options, and its validation regret in % by learning rate."""
+    by_rate = {run["key"]["rate"]: 100 * float(np.mean(run["validation"])) for run in runs}
+    chosen = best(runs)["key"]["rate"] if len(runs) > 1 else None
+    cells = [f"{by_rate[rate]:.2f}" if rate in by_rate else "" for rate in RATES]
+    bold = [f"**{cell}**" if rate == chosen else cell for rate, cell in zip(RATES, cells, strict=True)]
+    return [name, f"`{settings_of(name)}`", *bold]
+
+
+def cell_text(regrets: Sequence[float] | None) -> str:
+    """Return mean and standard deviation of regrets in percent, or that there are none."""
+    return f"{np.mean(regrets):.2f} ± {np.std(regrets, ddof=1):.2f}" if regrets else "not run"
+
+
+def standard_error(values: Sequence[float]) -> float:
     """Return the standard error of the mean."""
     return float(np.std(values, ddof=1) / len(values) ** 0.5)
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float]:
+    """Return the ratio of the means of paired values, and its standard error to first order."""
+    value = float(np.mean(ours) / np.mean(theirs))
+    rest = np.asarray(ours) - value * np.asarray(theirs)
+    return value, standard_error(rest.tolist()) / float(np.mean(theirs))
+
+
+MARKERS = "osDv^"
+
+
+def style_of(name: str, place: int) -> dict[str, Any]:
+    """Return how a method is drawn: those that the experiment is about stand out."""
+    colours = {LEAST_SQUARES: "black", SPO_PLUS: "C0", IMLE_ADAPTIVE: "C3"}
+    strong = name in colours
+    return {
+        "color": colours.get(name, f"C{place % 10}"),
+        "marker": MARKERS[place % len(MARKERS)],
+        "markersize": 4 if strong else 3,
+        "linewidth": 2.2 if strong else 0.8,
+        "alpha": 1.0 if strong else 0.8,
+        "zorder": 3 if strong else 2,
+    }
