@@ -175,15 +175,16 @@ def targets(regrets: dict[Cell, list[float]]) -> str:
 
 def published(problem: Problem, regrets: dict[Cell, list[float]]) -> str:
     """Return how the runs compare with published ones of the same problems, and with the paper's means."""
-    known = json.loads((RESULTS / "spo_published.json").read_text(encoding="utf-8"))[problem.name]
+    known = json.loads((RESULTS / "spo_published.json").read_text(encoding="utf-8"))
     rows = []
     ours = {LEAST_SQUARES: LEAST_SQUARES, SPO_PLUS: SPO_PLUS_PUBLISHED}
-    for name, cells in known.items():
+    for name, cells in known[problem.name].items():
         for which, runs in cells.items():
             degree, noise = json.loads(f"[{which}]")
             if cell := regrets.get((ours[name], degree, noise)):
-                same = runs[: len(cell)]
-                rows.append((name, f"{degree}, {noise:g}", cell_text(same), *beside(cell, same)))
+                paired = name not in known["other_seeds"][problem.name]
+                same = runs[: len(cell)] if paired else runs
+                rows.append((name, f"{degree}, {noise:g}", cell_text(same), *beside(cell, same, paired)))
     for (name, degree, noise), (mean, spread) in problem.paper.items():
         if cell := regrets.get((ours[name], degree, noise)):
             away = (np.mean(cell) - mean) / (spread / len(cell) ** 0.5)
@@ -194,12 +195,15 @@ def published(problem: Problem, regrets: dict[Cell, list[float]]) -> str:
     return table((*header, "standard errors away"), rows)
 
 
-def beside(cell: list[float], runs: list[float]) -> tuple[str, str, str]:
-    """Return our mean, the largest difference between runs, and that of the means in its standard errors."""
-    largest = np.abs(np.subtract(cell, runs)).max()
-    error = standard_error(runs)
+def beside(cell: list[float], runs: list[float], paired: bool) -> tuple[str, str, str]:
+    """Return our mean, the largest difference between paired runs, and the distance of the means.
+
+    That is in standard errors of the published mean, and where seeds differ of the difference of the means.
+    """
+    largest = f"{np.abs(np.subtract(cell, runs)).max():.4f}" if paired else "other seeds"
+    error = standard_error(runs) if paired else float(np.hypot(standard_error(runs), standard_error(cell)))
     away = f"{(np.mean(cell) - np.mean(runs)) / error:+.1f}" if error > 0 else "0"
-    return cell_text(cell), f"{largest:.4f}", away
+    return cell_text(cell), largest, away
 
 
 def draw(figure: Any, found: list[Record]) -> None:
@@ -215,6 +219,8 @@ def draw(figure: Any, found: list[Record]) -> None:
             means = [float(np.mean(cell)) for cell in values]
             axes.errorbar(degrees, means, errors, label=name, elinewidth=0.8, **style_of(name, place))
         axes.set(xlabel="degree", title=f"noise {noise:g}", yscale="log", xticks=DEGREES)
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(lambda y, _: f"{y:g}" if y in (5, 20, 30) else "")
     figure.axes[0].set_ylabel("normalised regret, %")
     figure.axes[1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
 

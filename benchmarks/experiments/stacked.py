@@ -335,7 +335,7 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float]
     return value, standard_error(rest.tolist()) / float(np.mean(theirs))
 
 
-MARKERS = "osDv^"
+MARKERS, COLOURS = "osDv^", ("C1", "C2", "C4", "C5", "C6", "C7", "C8", "C9")
 
 
 def style_of(name: str, place: int) -> dict[str, Any]:
@@ -343,7 +343,7 @@ def style_of(name: str, place: int) -> dict[str, Any]:
     colours = {LEAST_SQUARES: "black", SPO_PLUS: "C0", IMLE_ADAPTIVE: "C3"}
     strong = name in colours
     return {
-        "color": colours.get(name, f"C{place % 10}"),
+        "color": colours.get(name, COLOURS[place % len(COLOURS)]),
         "marker": MARKERS[place % len(MARKERS)],
         "markersize": 4 if strong else 3,
         "linewidth": 2.2 if strong else 0.8,
