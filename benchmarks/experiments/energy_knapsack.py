@@ -30,6 +30,7 @@ from stacked import (
     best,
     cell_text,
     names_of,
+    plain_numbers,
     rate_row,
     rates_of,
     ratio,
@@ -161,6 +162,7 @@ def draw(figure: Any, found: list[Record]) -> None:
         axes.bar(places + shift, means, 0.25, yerr=errors, label=f"capacity {capacity}")
     axes.set_xticks(places, list(runs), rotation=60, ha="right", fontsize=7)
     axes.set(ylabel="normalised regret, %", yscale="log")
+    plain_numbers(axes)
     axes.legend()
 
 

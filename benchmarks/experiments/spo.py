@@ -30,6 +30,7 @@ from stacked import (
     cell_text,
     instances_of,
     names_of,
+    plain_numbers,
     rate_row,
     rates_of,
     ratio,
@@ -219,8 +220,7 @@ def draw(figure: Any, found: list[Record]) -> None:
             means = [float(np.mean(cell)) for cell in values]
             axes.errorbar(degrees, means, errors, label=name, elinewidth=0.8, **style_of(name, place))
         axes.set(xlabel="degree", title=f"noise {noise:g}", yscale="log", xticks=DEGREES)
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter(lambda y, _: f"{y:g}" if y in (5, 20, 30) else "")
+        plain_numbers(axes)
     figure.axes[0].set_ylabel("normalised regret, %")
     figure.axes[1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
 

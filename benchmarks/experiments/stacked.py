@@ -350,3 +350,9 @@ def style_of(name: str, place: int) -> dict[str, Any]:
         "alpha": 1.0 if strong else 0.8,
         "zorder": 3 if strong else 2,
     }
+
+
+def plain_numbers(axes: Any) -> None:
+    """Write the numbers of a logarithmic axis of regrets as such."""
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(lambda y, _: f"{y:g}" if y in (2, 5, 20, 30, 50) else "")
