@@ -355,4 +355,4 @@ def style_of(name: str, place: int) -> dict[str, Any]:
 def plain_numbers(axes: Any) -> None:
     """Write the numbers of a logarithmic axis of regrets as such."""
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter(lambda y, _: f"{y:g}" if y in (2, 5, 20, 30, 50) else "")
+    axes.yaxis.set_minor_formatter(lambda y, _: f"{y:g}" if y in (0.2, 0.5, 2, 5, 20, 30, 50) else "")
