@@ -9,7 +9,7 @@ Every method's learning rate is the best of 0.001, 0.003, 0.01, 0.03 and 0.1 on 
 and 1 at degree 4 and noise 0.5; nothing else is tuned: all other options are those of the shortest paths. The
 figure is the normalised regret on the test rows, a ratio of sums.
 
-`python benchmarks/experiments/knapsack.py --page docs/experiments` takes about half an hour.
+`python benchmarks/experiments/knapsack.py --page docs/experiments` takes a quarter of an hour of one core.
 
 Source: Tang and Khalil, Mathematical Programming Computation (2024), arXiv 2206.14234.
 """

@@ -8,7 +8,7 @@ Every method's learning rate is the best of 0.001, 0.003, 0.01, 0.03 and 0.1 on 
 and 1 at degree 4 and noise 0.5; nothing else is tuned. The figure is the normalised regret on the test rows,
 a ratio of sums.
 
-`python benchmarks/experiments/shortest_path.py --page docs/experiments` takes about 20 minutes.
+`python benchmarks/experiments/shortest_path.py --page docs/experiments` takes ten minutes of one core.
 
 Source: Elmachtoub and Grigas, Management Science 68 (2022), arXiv 1710.08005, Section 6.1; published figures:
 Tang and Khalil, Mathematical Programming Computation (2024), arXiv 2206.14234.
