@@ -22,13 +22,14 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from itertools import pairwise, product
+from itertools import product
 from typing import Any, get_args
 
 import numpy as np
 import torch
 from experiment import Call, Record, Runs, call, parser, provenance, runs_of, table, write_page
-from torch import Tensor, nn
+from networks import Networks
+from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from imle_opt import (
@@ -108,24 +109,6 @@ METHODS: dict[str, Callable[[int], dict[str, Call]]] = {
     "Straight-through": _tempered(lambda t: call(StraightThrough, noise=Gumbel(t)), 0.3, 1.0, 3.0),
 }
 """Method and k to what is selected from, by name, each at every learning rate."""
-
-
-class Networks(nn.Module):
-    """A network with two hidden layers per run: (..., runs, rows, inputs) to (..., runs, rows, outputs)."""
-
-    def __init__(self, sizes: tuple[int, ...], runs: int, source: torch.Generator) -> None:
-        super().__init__()
-        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
-        for inputs, outputs in pairwise(sizes):
-            for into, shape in ((self.weights, (runs, inputs, outputs)), (self.biases, (runs, 1, outputs))):
-                drawn = 2 * torch.rand(*shape, generator=source) - 1
-                into.append(nn.Parameter(drawn / inputs**0.5))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return what each run's network makes of its rows."""
-        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            x = (x.relu() if i else x) @ weight + bias
-        return x
 
 
 def data(problem: ExplainProblem, rows: int, runs: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -33,6 +33,7 @@ __all__ = [
     "refactor",
     "write_point",
     "write_step",
+    "wrongness",
 ]
 
 FloatArray: TypeAlias = NDArray[np.float64]
@@ -158,6 +159,16 @@ def reduced_cost(polytope: Polytope, costs: FloatArray, duals: FloatArray, colum
     for entry in range(polytope.starts[column], polytope.starts[column + 1]):
         reduced -= duals[polytope.rows[entry]] * polytope.values[entry]
     return reduced
+
+
+@compiled
+def wrongness(state: int, reduced: float) -> float:
+    """Return how wrong the sign of a moving column's reduced cost is; not positive where it is right."""
+    if state == AT_LOWER:
+        return -reduced
+    if state == AT_UPPER:
+        return reduced
+    return abs(reduced)
 
 
 @compiled

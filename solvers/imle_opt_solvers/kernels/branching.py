@@ -21,24 +21,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imle_opt_solvers.kernels._basis import (
-    AT_LOWER,
-    AT_UPPER,
     BASIC,
-    FEASIBLE,
     FIXED,
-    PIVOT,
-    REFACTOR,
     WHOLE,
     Basis,
     Polytope,
     compute_duals,
-    exchange,
     reduced_cost,
     refactor,
     write_point,
-    write_step,
+    wrongness,
 )
 from imle_opt_solvers.kernels._compile import compiled
+from imle_opt_solvers.kernels.dual_simplex import FAILED, restore
 from imle_opt_solvers.kernels.simplex import OPTIMAL, STRICT, UNIQUE, walk_row
 
 __all__ = ["Tree", "search"]
@@ -48,11 +43,7 @@ IntArray: TypeAlias = NDArray[np.int64]
 FlagArray: TypeAlias = NDArray[np.int8]
 BoolArray: TypeAlias = NDArray[np.bool_]
 
-_ROUNDING, _NEGLIGIBLE = 1e-12, 1e-9
-"""Entries of a row of the tableau are zero up to the first; up to the second they count against a proof."""
-_EMPTY = 1e-6
-"""A leaf is empty where a bound stays violated by more."""
-_FAILED, _FULL = -1, -2
+_FULL = -2
 
 
 class Tree(NamedTuple):
@@ -128,105 +119,10 @@ def _bound(polytope: Polytope, basis: Basis, costs: FloatArray, duals: FloatArra
         state = basis.state[column]
         if state in (BASIC, FIXED):
             continue
-        reduced = reduced_cost(polytope, costs, duals, column)
-        if state == AT_LOWER:
-            wrong = -reduced
-        elif state == AT_UPPER:
-            wrong = reduced
-        else:
-            wrong = abs(reduced)
+        wrong = wrongness(state, reduced_cost(polytope, costs, duals, column))
         if wrong > 0.0:
             bound -= wrong * (polytope.upper[column] - polytope.lower[column])
     return bound
-
-
-@compiled
-def _leaving(polytope: Polytope, basis: Basis) -> int:
-    """Return the place of the basic column that violates its bounds most; -1 where none does."""
-    chosen, worst = -1, FEASIBLE
-    for place in range(basis.basics.size):
-        column = basis.basics[place]
-        value = basis.values[column]
-        outside = max(polytope.lower[column] - value, value - polytope.upper[column])
-        if outside > worst:
-            chosen, worst = place, outside
-    return chosen
-
-
-@compiled
-def _entering(
-    polytope: Polytope, basis: Basis, costs: FloatArray, duals: FloatArray, leaving: int, rising: bool
-) -> tuple[int, float, float]:
-    """Return the column that moves a basic one to its bound and keeps all reduced costs of the right sign.
-
-    The reduced cost of that column comes with it, and what all columns whose entries are negligible could
-    still move. The column is -1 where none moves it that way.
-    """
-    columns = polytope.starts.size - 1
-    chosen, chosen_cost, least, largest, neglected = -1, 0.0, np.inf, 0.0, 0.0
-    for column in range(basis.state.size):
-        state = basis.state[column]
-        if state in (BASIC, FIXED):
-            continue
-        entry = 0.0
-        if column >= columns:
-            entry = -basis.inverse[leaving, column - columns]
-        else:
-            for place in range(polytope.starts[column], polytope.starts[column + 1]):
-                entry += basis.inverse[leaving, polytope.rows[place]] * polytope.values[place]
-        if abs(entry) <= _ROUNDING:
-            continue
-        if abs(entry) <= _NEGLIGIBLE:
-            neglected += abs(entry) * (polytope.upper[column] - polytope.lower[column])
-            continue
-        if (state == AT_LOWER and (entry < 0) != rising) or (state == AT_UPPER and (entry > 0) != rising):
-            continue
-        reduced = reduced_cost(polytope, costs, duals, column)
-        ratio = abs(reduced / entry)
-        if ratio < least - STRICT * least or (ratio <= least and abs(entry) > largest):
-            chosen, chosen_cost, least, largest = column, reduced, ratio, abs(entry)
-    return chosen, chosen_cost, neglected
-
-
-@compiled
-def _restore(
-    polytope: Polytope, basis: Basis, costs: FloatArray, duals: FloatArray, step: FloatArray, most_steps: int
-) -> tuple[int, int]:
-    """Dual simplex: make a basis whose reduced costs are right feasible again.
-
-    Returns:
-        1 where it is, 0 where the polytope is empty, or `_FAILED`; and the steps taken.
-    """
-    compute_duals(basis, costs, duals)
-    for taken in range(most_steps):
-        if basis.pivots[0] >= REFACTOR:
-            if not refactor(polytope, basis):
-                return _FAILED, taken
-            compute_duals(basis, costs, duals)
-        leaving = _leaving(polytope, basis)
-        if leaving < 0:
-            return 1, taken
-        basic = basis.basics[leaving]
-        value = basis.values[basic]
-        rising = bool(value < polytope.lower[basic])
-        bound = polytope.lower[basic] if rising else polytope.upper[basic]
-        column, reduced, neglected = _entering(polytope, basis, costs, duals, leaving, rising)
-        if column < 0:
-            return (0 if abs(value - bound) > _EMPTY + neglected else _FAILED), taken
-        write_step(polytope, basis, column, step)
-        if not abs(step[leaving]) > PIVOT:
-            return _FAILED, taken
-        length = (value - bound) / step[leaving]
-        for place in range(step.size):
-            basis.values[basis.basics[place]] -= length * step[place]
-        basis.values[basic] = bound
-        if polytope.lower[basic] == polytope.upper[basic]:
-            basis.state[basic] = FIXED
-        else:
-            basis.state[basic] = AT_LOWER if rising else AT_UPPER
-        basis.values[column] += length
-        exchange(basis, leaving, column, step, reduced, duals)
-    return _FAILED, most_steps
 
 
 @compiled
@@ -290,7 +186,7 @@ def _branch(
     """Give a node two halves, at their optima.
 
     Returns:
-        1, or `_FAILED` or `_FULL`, and the steps taken.
+        1, or `FAILED` or `_FULL`, and the steps taken.
     """
     _free(tree, node)
     floor, spent = np.floor(tree.values[node, column]), 0
@@ -306,7 +202,7 @@ def _branch(
             tree.upper[half, column] = floor
         else:
             tree.lower[half, column] = floor + 1.0
-        found, steps = _restore(
+        found, steps = restore(
             _region(polytope, tree, half), _basis(tree, half), costs, duals, step, most_steps
         )
         spent += steps
@@ -315,7 +211,7 @@ def _branch(
             continue
         tree.halves[node, side] = half
         if found < 0:
-            return _FAILED, spent
+            return FAILED, spent
     return 1, spent
 
 
@@ -344,7 +240,7 @@ def _rival(tree: Tree, waiting: IntArray, count: int, best: int, margin: float, 
 def _search_row(
     polytope: Polytope, tree: Tree, integer: BoolArray, costs: FloatArray, most_steps: int, point: FloatArray
 ) -> tuple[int, int]:
-    """Write the optimum of one row (n,); return what is proven, `_FAILED` or `_FULL`, and the steps taken."""
+    """Write the optimum of one row (n,); return what is proven, `FAILED` or `_FULL`, and the steps taken."""
     work, waiting = np.empty(tree.basics.shape[1]), np.zeros(tree.used.size, dtype=np.int64)
     scale = 0.0
     for column in range(costs.size):
@@ -364,7 +260,7 @@ def _search_row(
                 if node < 0:
                     exact = write_point(_region(polytope, tree, best), _basis(tree, best), point, work)
                     if exact < 0:
-                        return _FAILED, spent
+                        return FAILED, spent
                     tied = _rival(tree, waiting, count, best, margin, True) >= 0
                     proven = OPTIMAL if tied else int(tree.proven[best]) & (OPTIMAL | UNIQUE)
                     return proven | exact, spent
@@ -373,7 +269,7 @@ def _search_row(
             verdict, steps = walk_row(_region(polytope, tree, node), basis, costs, most_steps, point)
             spent += steps
             if verdict <= 0:
-                return _FAILED, spent
+                return FAILED, spent
             tree.bounds[node], tree.proven[node] = _objective(costs, basis.values), verdict
             continue
         if tree.column[node] != column:
@@ -391,7 +287,7 @@ def _search_row(
                 waiting[count] = half
                 count += 1
                 spent += 1
-    return _FAILED, spent
+    return FAILED, spent
 
 
 @compiled
@@ -437,7 +333,7 @@ def search(
     """
     spent = 0
     while progress[0] < costs.shape[0] and spent < budget:
-        row, verdict, again = progress[0], _FAILED, True
+        row, verdict, again = progress[0], FAILED, True
         while again and (tree.used[0] or _plant(polytope, tree, start)):
             fresh = tree.column[0] < 0
             verdict, steps = _search_row(polytope, tree, integer, costs[row], most_steps, points[row])

@@ -36,6 +36,7 @@ from imle_opt_solvers.kernels._basis import (
     refactor,
     write_point,
     write_step,
+    wrongness,
 )
 from imle_opt_solvers.kernels._compile import compiled
 
@@ -65,12 +66,7 @@ def _entering(
         if state in (BASIC, FIXED):
             continue
         reduced = reduced_cost(polytope, costs, duals, column)
-        if state == AT_LOWER:
-            wrong = -reduced
-        elif state == AT_UPPER:
-            wrong = reduced
-        else:
-            wrong = abs(reduced)
+        wrong = wrongness(state, reduced)
         if wrong > worst:
             chosen, chosen_cost, worst = column, reduced, wrong
     return chosen, chosen_cost
