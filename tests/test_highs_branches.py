@@ -221,6 +221,20 @@ def test_small_values_that_cost_much_are_not_taken_for_zero(value):
             np.testing.assert_allclose(found.objectives, 2e6 * value + 0.15, rtol=1e-9)
 
 
+@pytest.mark.parametrize("sense", ["min", "max"])
+def test_bounds_of_integers_that_rounding_moved_are_the_numbers_meant(sense):
+    upper, lower = (0.1 + 0.7) * 10, 2 + 4e-16  # 7.999999999999999 and 2.0000000000000004
+    model = models.linear_model(
+        sense, [[1, 1]], -np.inf, 100, [lower, 0], [upper, 5], True, predicted=range(2)
+    )
+    costs = np.random.default_rng(0).uniform(1, 2, size=(2 * ROWS, 2))
+    for deterministic in (True, False):
+        found = HighsSolver(model).solve(costs, deterministic=deterministic).decisions
+        np.testing.assert_array_equal(
+            found, np.tile([8.0, 5.0] if sense == "max" else [2.0, 0.0], (2 * ROWS, 1))
+        )
+
+
 def test_integers_between_fractional_bounds_are_settled():
     model = models.linear_model("max", [[2, 3, 4]], -np.inf, 11, 0, [2.5, 1.5, 2.5], True, predicted=range(3))
     costs = np.random.default_rng(0).uniform(1, 5, size=(ROWS, 3))

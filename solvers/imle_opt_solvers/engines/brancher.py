@@ -34,6 +34,7 @@ _MOST_BYTES = 2**24
 _ROW_WORK = 5 * WORK
 """Of one row, whose first leads from any vertex to its optimum."""
 _MULTIPLICATIONS_PER_SECOND = 1e9
+_INTEGRALITY_TOLERANCE = 1e-6
 _GIVES_UP_AFTER = 4
 """Rows without a proof, one after the other: the model is not for this."""
 
@@ -115,8 +116,11 @@ class Brancher:
 
 
 def _with_whole_bounds(model: LinearModel) -> LinearModel:
-    """Return the model with whole numbers for bounds of its integer columns: no node can branch on others."""
+    """Return the model with whole numbers for bounds of its integer columns: no node can branch on others.
+
+    A bound that misses a whole number by as little as HiGHS allows is that number.
+    """
     integer = model.integrality
-    lower = np.where(integer, np.ceil(model.column_lower), model.column_lower)
-    upper = np.where(integer, np.floor(model.column_upper), model.column_upper)
+    lower = np.where(integer, np.ceil(model.column_lower - _INTEGRALITY_TOLERANCE), model.column_lower)
+    upper = np.where(integer, np.floor(model.column_upper + _INTEGRALITY_TOLERANCE), model.column_upper)
     return model if (lower > upper).any() else replace(model, column_lower=lower, column_upper=upper)

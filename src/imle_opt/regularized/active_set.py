@@ -18,6 +18,8 @@ Oracle = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 _EMPTY = 1e-13
 """Weights below this are zero."""
+_RESIDUAL = 1e-9
+"""A linear system is solved where it is met to here, relative to its right-hand side."""
 _HALVINGS = 50
 """Of the interval that holds the best step: to 1e-15 of its length."""
 _OWN_SHARE = 0.1
@@ -105,9 +107,25 @@ def _newton_step(part: ConvexCombination, slope: Tensor, regularizer: Regularize
     values = part.values(slope)
     right = torch.where(others, values - values.gather(1, first), 0)
     change, _ = torch.linalg.solve_ex(system, right)
+    residual = right - (system @ change[..., None]).squeeze(-1)
+    singular = ~(residual.abs().amax(-1) <= _RESIDUAL * right.abs().amax(-1))  # NaN is singular, too
+    if singular.any():
+        change[singular] = _singular_step(system[singular], right[singular])
     change = change.scatter(1, first, -change.sum(-1, keepdim=True))
-    # A system that rounding made singular: the oracle's next vertex goes on from here.
+    # What is not finite even so moves nothing: the oracle's next vertex goes on from here.
     return torch.where(change.isfinite().all(-1, keepdim=True), change, 0)
+
+
+def _singular_step(system: Tensor, right: Tensor) -> Tensor:
+    """Return the change (R, K) where vertices are affinely dependent.
+
+    A part of the right-hand side that no change explains is itself one: the weights move along it and the
+    point does not, while the fixed part rises.
+    """
+    change = (torch.linalg.pinv(system, rtol=1e-12, hermitian=True) @ right[..., None]).squeeze(-1)
+    rest = right - (system @ change[..., None]).squeeze(-1)
+    level = rest.abs().amax(-1, keepdim=True) > _RESIDUAL * right.abs().amax(-1, keepdim=True)
+    return torch.where(level, rest, change)
 
 
 def _moved(

@@ -152,8 +152,14 @@ class BinaryEntropy(Regularizer):
         return self.temperature / (inside * (1 - inside))
 
 
-def check_domain(regularizer: Regularizer, decisions: Tensor, name: str) -> None:
+def check_domain(regularizer: Regularizer, decisions: Tensor, name: str, *, numbered: bool = True) -> None:
     """Refuse decisions (*, m) that Omega is not defined for; rows of NaN have none.
+
+    Args:
+        regularizer: Omega.
+        decisions: (*, m).
+        name: what the message calls them.
+        numbered: whether their rows are those of the caller, whom the message then tells which one it is.
 
     Raises:
         InvalidInputError: naming the first entry that is out of bounds, and what to use instead.
@@ -162,10 +168,10 @@ def check_domain(regularizer: Regularizer, decisions: Tensor, name: str) -> None
     outside = (decisions < low - _ROUNDING) | (decisions > high + _ROUNDING)
     if not outside.any():
         return
-    *row, entry = (int(i) for i in outside.nonzero()[0])
+    first = tuple(int(i) for i in outside.nonzero()[0])
+    where = f"first at row {', '.join(map(str, first[:-1]))}, " if numbered else ""
     bounds = f"lie between {low:g} and {high:g}" if math.isfinite(high) else "not be negative"
     raise InvalidInputError(
         f"`{regularizer!r}` is for decisions whose entries must {bounds}: `{name}` has "
-        f"{decisions[(*row, entry)].item():g} (first at row {', '.join(map(str, row))}, entry {entry}). "
-        "`HalfSquaredNorm` takes any decisions."
+        f"{decisions[first].item():g} ({where}entry {first[-1]}). `HalfSquaredNorm` takes any decisions."
     )

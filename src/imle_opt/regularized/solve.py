@@ -93,7 +93,8 @@ def regularized_maximum(
     if unfinished.any():
         warnings.warn(
             f"{int(unfinished.sum())} of {len(kept)} rows did not reach the tolerance {tolerance:g} in "
-            f"{max_iterations} iterations: allow more by `max_iterations`, or raise the temperature.",
+            f"{max_iterations} iterations: allow more by `max_iterations`, raise the temperature or, where "
+            "neither helps, the tolerance.",
             stacklevel=2,
         )
     points = torch.full_like(flat, torch.nan)
@@ -127,7 +128,7 @@ def _oracle_of(
             decisions = family.map(shaped, instances=given, deterministic=True)
             fixed = theta.new_zeros(len(theta))
         flat = decisions.reshape(theta.shape)
-        check_domain(regularizer, flat, "decisions")
+        check_domain(regularizer, flat, "decisions", numbered=False)
         return flat, fixed
 
     return oracle
