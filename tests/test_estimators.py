@@ -134,7 +134,8 @@ def test_ties(case, name):
 
 
 @every_row
-def test_under_autocast_only_f_is_less_precise(case, name):
+@pytest.mark.parametrize("backward", [False, True], ids=["forward", "forward-backward"])
+def test_under_autocast_only_f_is_less_precise(case, name, backward):
     estimator, _, theta, family = setup(case, name, 4, dtype=torch.float32)
     event = FAMILIES[name][1]
     # Products of these weights are exact in bfloat16.
@@ -147,7 +148,8 @@ def test_under_autocast_only_f_is_less_precise(case, name):
         leaf = theta.clone().requires_grad_()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
             value = expectation(f, leaf, family, estimator, generator=generator())
-        value.sum().backward()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled and backward):
+            value.sum().backward()
         return leaf.grad
 
     estimator = estimator.eval() if isinstance(estimator, torch.nn.Module) else estimator

@@ -92,14 +92,15 @@ def label_of(name, costs, sense="min"):
     return {LOSSES[name][1]: other if LOSSES[name][1] == "costs" else best(sign * other)}
 
 
-def run(loss, costs, label, scale=1.0, autocast=False, **options):
-    """Return values, and the gradient by the costs of their sum."""
+def run(loss, costs, label, scale=1.0, autocast=(), **options):
+    """Return values, and the gradient by the costs of their sum; under autocast the passes that are named."""
     costs = costs.detach().clone().requires_grad_()
     if isinstance(loss, (ExplicitMLE, FenchelYoung)):
         options["generator"] = generator(1)
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled="forward" in autocast):
         value = loss(costs, **label, **options)
-    (scale * value).sum().backward()
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled="backward" in autocast):
+        (scale * value).sum().backward()
     return value.detach(), costs.grad
 
 
@@ -154,11 +155,14 @@ def test_ties(name):
 
 
 @every
-def test_autocast_changes_nothing(name):
+@pytest.mark.parametrize("passes", [("forward",), ("forward", "backward")], ids="-".join)
+def test_autocast_changes_nothing(name, passes):
     costs = normal(6, 5).float()
     label = {key: tensor.float() for key, tensor in label_of(name, costs).items()}
-    exact = run(LOSSES[name][0](opaque()), costs, label)
-    assert equal(run(LOSSES[name][0](opaque()), costs, label, autocast=True), exact)
+    exact, found = (
+        run(LOSSES[name][0](opaque()), costs, label, scale=1 / 3, autocast=under) for under in ((), passes)
+    )
+    assert equal(found, exact)
 
 
 # A cache, workers, a pool of decisions that is always solved: all are the solver

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from imle_opt._bridge import flat_instances
 from imle_opt._checks import check_at_least_one, check_generator, check_positive
+from imle_opt._full_precision import full_precision
 from imle_opt._perturbed import NoiseSource, decide_flat, event_sum, theta_of
 from imle_opt.families import (
     Enumerable,
@@ -210,7 +211,7 @@ class ConstrainedExponentialFamily:
         samples = self.perturb_and_map(num_samples, generator=generator)
         flat = samples.flatten(samples.ndim - self.family.event_dim)
         # Of 0-1 vectors y is z where <2 z - 1, 2 y - 1> is their length.
-        with torch.autocast(flat.device.type, enabled=False):
+        with full_precision(flat):
             agreement = (2 * flat - 1) @ (2 * support.flatten(1) - 1).T
         return support, (agreement > flat.shape[-1] - 1).to(self.theta).mean(0)
 

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from imle_opt._checks import check_at_least_one
+from imle_opt._full_precision import full_precision
 from imle_opt.estimators.estimator import (
     Estimate,
     Values,
     attached,
-    full_precision,
     needs_gradient,
     refuse_instances,
     without_gradient,

@@ -10,7 +10,8 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from imle_opt.estimators.estimator import Estimate, Values, evaluate, full_precision, refuse_instances
+from imle_opt._full_precision import product
+from imle_opt.estimators.estimator import Estimate, Values, evaluate, refuse_instances
 from imle_opt.families import Enumerable, MAPOracle, require
 
 __all__ = ["Enumerate"]
@@ -50,7 +51,6 @@ class Enumerate:
         support = listed.support(event, dtype=theta.dtype, device=theta.device)
         samples = support.reshape(-1, *(1,) * batch_dim, *event).expand(-1, *batch, *event)
         values = evaluate(f, samples, family.event_dim)
-        with full_precision(theta):
-            flat = theta.reshape(*batch, math.prod(event))
-            weights = (flat @ support.flatten(1).mT).softmax(-1).movedim(-1, 0)
-            return Estimate((weights * values.to(theta.dtype)).sum(0))
+        flat = theta.reshape(*batch, math.prod(event))
+        weights = product(flat, support.flatten(1).mT).softmax(-1).movedim(-1, 0)
+        return Estimate((weights * values.to(theta.dtype)).sum(0))

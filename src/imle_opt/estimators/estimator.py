@@ -20,7 +20,6 @@ __all__ = [
     "Values",
     "attached",
     "evaluate",
-    "full_precision",
     "needs_gradient",
     "refuse_instances",
     "without_gradient",
@@ -130,8 +129,3 @@ def refuse_instances(instances: Mapping[str, Any] | None, method: str) -> None:
             f"`{method}` takes no `instances` (got {', '.join(map(repr, instances))}): it samples families "
             "whose rows all have the same region. `pathwise(layer)` takes them."
         )
-
-
-def full_precision(tensor: Tensor) -> torch.autocast:
-    """Return a context in which products stay in the dtype of their factors, also under autocast."""
-    return torch.autocast(tensor.device.type, enabled=False)

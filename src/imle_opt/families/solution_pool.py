@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from imle_opt._bridge import to_array
 from imle_opt._checks import at_least_float32, check_at_least_one, check_costs, check_finite, check_floating
+from imle_opt._full_precision import full_precision
 from imle_opt.families._pool_members import PoolMembers
 from imle_opt.families.polytope import Polytope, as_family, count_undecided
 from imle_opt.families.protocols import FixedPart, MAPOracle
@@ -210,7 +211,7 @@ class SolutionPool(nn.Module):
         batch, event = theta.shape[: theta.ndim - self.event_dim], theta.shape[theta.ndim - self.event_dim :]
         rows = at_least_float32(theta).reshape(math.prod(batch), math.prod(event))
         table, fixed = self._members.tables(rows)
-        with torch.autocast(rows.device.type, enabled=False):
+        with full_precision(rows):
             best = torch.addmm(fixed, rows, table.T).argmax(1)
         return table[best].reshape(theta.shape).to(theta.dtype), fixed[best].reshape(batch).to(theta.dtype)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from imle_opt._checks import check_kind, check_like
+from imle_opt._full_precision import product
 from imle_opt._perturbed import theta_of
 from imle_opt.families import SolutionPool
 from imle_opt_solvers.errors import InvalidInputError
@@ -51,5 +51,4 @@ def label_theta(costs: Tensor, costs_hat: Tensor, pool: SolutionPool, like: Tens
 def pool_values(pool: SolutionPool, theta: Tensor) -> Tensor:
     """Return `<theta, z> + F(z)` of every member z, (*batch, M), in theta's dtype also under autocast."""
     members = pool.members(theta).flatten(1)
-    with torch.autocast(theta.device.type, enabled=False):
-        return theta.flatten(theta.ndim - pool.event_dim) @ members.T + pool.fixed_parts(theta)
+    return product(theta.flatten(theta.ndim - pool.event_dim), members.T) + pool.fixed_parts(theta)
