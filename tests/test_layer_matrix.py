@@ -141,9 +141,9 @@ def test_autocast_changes_nothing_within_a_layer(maker, name):
 @pytest.mark.parametrize("classes", [2, 1000])
 def test_two_classes_and_a_thousand(maker, classes):
     family = KSubset(1) if maker in ("SoftSub", "L2X") else Categorical()
-    # Entropies mix all classes: one solve each.
-    regularized = maker == "RegularizedFrankWolfe" and classes > 2
-    theta = theta_of((30 if regularized else classes,), 2)
+    # Entropies mix all classes that are not far below the best, with one solve each: here some eighty.
+    steep = maker == "RegularizedFrankWolfe" and classes > 2
+    theta = theta_of((classes,), 2, scale=20.0 if steep else 1.0)
     samples, gradient = run(MAKERS[maker](family), theta)
     torch.testing.assert_close(samples.sum(-1), torch.ones_like(samples[..., 0]))
     assert gradient.isfinite().all()

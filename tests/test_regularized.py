@@ -399,6 +399,21 @@ def test_entropies_next_to_a_decision(name):
     torch.testing.assert_close(found, expected(theta), atol=1e-7, rtol=0)
 
 
+def test_entropies_of_a_thousand_classes():
+    """Those that are far below the best, at less than 1e-8 each, are left out: together less than 1e-5."""
+    theta, weights = normal(2, 1000), normal(2, 1000, seed=1)
+    layer = RegularizedFrankWolfe(Categorical(), NegativeEntropy(0.1))
+    found = layer(theta)[0]
+    assert (found.count_nonzero(-1) > 50).all()
+    torch.testing.assert_close(found, torch.softmax(theta / 0.1, -1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        gradient(lambda c: (weights * layer(c)[0]).sum(), theta),
+        gradient(lambda c: (weights * torch.softmax(c / 0.1, -1)).sum(), theta),
+        atol=1e-4,  # ten times as much, by the temperature
+        rtol=0,
+    )
+
+
 def test_decisions_on_a_line_with_fixed_costs_reach_the_optimum_of_their_envelope():
     """z = 0, 1, 2 or 3 at a charge of its own: the best mu of the concave envelope less a quadratic."""
     matrix = [[1, 0, -1, -2, -3], [0, 1, 1, 1, 1]]
