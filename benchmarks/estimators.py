@@ -209,8 +209,9 @@ def layers_for(toy: Toy) -> list[Row]:
         random += [call(ReinMax)]
     if isinstance(family, KSubset):
         random += [call(SoftSub, temperature=0.5), call(L2X, temperature=0.5)]
-    if not isinstance(family, Bernoulli):
-        random += [call(StochasticSoftmaxTrick, temperature=0.5)]
+    # Its own noise, Gumbel's, is that of a choice: a bit is one where logistic noise is above a threshold.
+    of_bits = {"noise": noise} if isinstance(family, Bernoulli) else {}
+    random += [call(StochasticSoftmaxTrick, temperature=0.5, **of_bits)]
     certain = [
         call(BlackBox, strength=1.0),
         call(Identity),
@@ -316,9 +317,14 @@ STEPS: dict[str, Callable[[], Estimator]] = {
 }
 
 
+def rows_of(toy: Toy) -> list[Row]:
+    """Return what the table of a toy shows, in this order."""
+    return [*estimators_for(toy.family), *layers_for(toy)]
+
+
 def run_all(runs: Runs, most: int) -> None:
     for toy in TOYS:
-        for row in (*estimators_for(toy.family), *layers_for(toy)):
+        for row in rows_of(toy):
             number = min(row.replicates, most)
             key = {"toy": toy.name, "estimator": row.name, "unbiased": row.unbiased, "replicates": number}
             runs.complete({**key, "seed": SEED}, lambda r=row, t=toy, n=number: measured(r, t, n))
@@ -336,9 +342,10 @@ def text(found: list[Record]) -> str:
         f"{max(unbiased):,} replicates of an unbiased estimator, {max(lifted):,} of a layer, "
         f"{min(unbiased)} of what uses no random numbers; seed {SEED}. {provenance(found)}"
     ]
-    for toy in dict.fromkeys(run["key"]["toy"] for run in rows):
-        stats = {f"`{run['key']['estimator']}`": stats_of(run) for run in rows if run["key"]["toy"] == toy}
-        parts.append(f"**{toy}**\n\n{markdown_table(stats)}")
+    for toy in TOYS:
+        saved = {run["key"]["estimator"]: stats_of(run) for run in rows if run["key"]["toy"] == toy.name}
+        stats = {f"`{row.name}`": saved[row.name] for row in rows_of(toy) if row.name in saved}
+        parts.append(f"**{toy.name}**\n\n{markdown_table(stats)}")
     body = [[f"`{run['key']['step of']}`", f"{1e3 * run['per_step']:.2f}"] for run in steps]
     parts.append(
         "**A step beside f, at S = 8 samples (or pairs), 64 rows, 40 bits, one core**\n\n"
