@@ -102,26 +102,31 @@ def test_layers_are_the_same(layer, wrapped):
 @of_cases([case for case in CASES if case.instances])
 def test_losses_take_instances(case, wrapped):
     point, label = tensors_of(case, ROWS, instances=INSTANCES)
-    expected = run(case, case.make(solver()), point, label, instances=INSTANCES)
-    assert not equal(run(case, case.make(solver()), point, label), expected)
-    assert equal(run(case, case.make(wrapped), point, label, instances=INSTANCES), expected)
+    plain, found = case.make(solver()), case.make(wrapped)
+    free = run(case, plain, point, label)
+    bound = run(case, plain, point, label, instances=INSTANCES)
+    assert not equal(bound, free)
+    assert equal(run(case, found, point, label), free)
+    assert equal(run(case, found, point, label, instances=INSTANCES), bound)
 
 
 @every_layer
 def test_layers_take_instances(layer, wrapped):
     costs = normal(ROWS, SIZE)
-    expected = sampled(layer(solver()), costs, instances=INSTANCES)
-    assert not equal(sampled(layer(solver()), costs), expected)
-    assert equal(sampled(layer(wrapped), costs, instances=INSTANCES), expected)
+    plain, found = layer(solver()), layer(wrapped)
+    free, bound = sampled(plain, costs), sampled(plain, costs, instances=INSTANCES)
+    assert not equal(bound, free)
+    assert equal(sampled(found, costs), free)
+    assert equal(sampled(found, costs, instances=INSTANCES), bound)
 
 
 @of_cases([case for case in CASES if case.on_pool])
 def test_pools_of_decisions_grow_alike(case, wrapped):
     point, label = tensors_of(case, ROWS)
-    expected, found = (case.make(made, solutions=None, solve_ratio=1.0) for made in (solver(), wrapped))
-    assert equal(run(case, found, point, label), run(case, expected, point, label))
+    plain, found = (case.make(made, solutions=None, solve_ratio=1.0) for made in (solver(), wrapped))
+    assert equal(run(case, found, point, label), run(case, plain, point, label))
     assert found.pool.size > 1
-    assert torch.equal(found.pool.members(point), expected.pool.members(point))
+    assert torch.equal(found.pool.members(point), plain.pool.members(point))
 
 
 def test_the_workers_solve_the_rows(workers):
