@@ -99,6 +99,16 @@ def test_the_gradient_matches_finite_differences_and_scale_does_not_count(sense)
     torch.testing.assert_close(loss(1e3 * costs, y), loss(costs, y))
 
 
+@pytest.mark.parametrize("size", [1e-25, 1e25])
+def test_squares_do_not_leave_single_precision(size):
+    solver = HighsSolver(box_and_rows("min"))
+    y = torch.as_tensor(solver.solve(normal(12, 4, seed=1).numpy()).decisions).float()
+    loss, costs = CaVE(solver), normal(12, 4).float()
+    torch.testing.assert_close(loss(size * costs, y), loss(costs, y))
+    gradients = [gradient(lambda c: loss(c, y).sum(), scale * costs) for scale in (size, 1.0)]
+    torch.testing.assert_close(size * gradients[0], gradients[1])
+
+
 def test_any_batch_and_event_shape():
     solver = linear_solver(models.assignment(), None, "raise")
     costs = normal(2, 3, 3, 3)

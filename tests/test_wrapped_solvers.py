@@ -45,13 +45,14 @@ WRAPPERS = {
     "cache-of-threads": lambda workers: CachedSolver(workers["thread"]),
     "cache-of-processes": lambda workers: CachedSolver(workers["process"]),
 }
-# Capacities of each row.
-INSTANCES = {
-    "rhs": {
-        "r0": torch.tensor([3.0, 6, 8, 12], dtype=torch.float64),
-        "r1": torch.tensor([9.0, 4, 3, 6], dtype=torch.float64),
-    }
-}
+
+
+def capacities(first, second):
+    return {"rhs": {"r0": torch.as_tensor(first).double(), "r1": torch.as_tensor(second).double()}}
+
+
+INSTANCES = capacities([3, 6, 8, 9], [7, 4, 3, 6])
+AS_THE_MODEL = capacities([9] * ROWS, [7] * ROWS)
 every_loss = of_cases(CASES)
 every_layer = pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
 
@@ -103,21 +104,21 @@ def test_layers_are_the_same(layer, wrapped):
 def test_losses_take_instances(case, wrapped):
     point, label = tensors_of(case, ROWS, instances=INSTANCES)
     plain, found = case.make(solver()), case.make(wrapped)
-    free = run(case, plain, point, label)
-    bound = run(case, plain, point, label, instances=INSTANCES)
-    assert not equal(bound, free)
-    assert equal(run(case, found, point, label), free)
-    assert equal(run(case, found, point, label, instances=INSTANCES), bound)
+    expected = run(case, plain, point, label, instances=INSTANCES)
+    roomy = run(case, plain, point, label)
+    assert not equal(roomy, expected)
+    assert equal(run(case, found, point, label, instances=AS_THE_MODEL), roomy)
+    assert equal(run(case, found, point, label, instances=INSTANCES), expected)
 
 
 @every_layer
 def test_layers_take_instances(layer, wrapped):
     costs = normal(ROWS, SIZE)
     plain, found = layer(solver()), layer(wrapped)
-    free, bound = sampled(plain, costs), sampled(plain, costs, instances=INSTANCES)
-    assert not equal(bound, free)
-    assert equal(sampled(found, costs), free)
-    assert equal(sampled(found, costs, instances=INSTANCES), bound)
+    expected, roomy = sampled(plain, costs, instances=INSTANCES), sampled(plain, costs)
+    assert not equal(roomy, expected)
+    assert equal(sampled(found, costs, instances=AS_THE_MODEL), roomy)
+    assert equal(sampled(found, costs, instances=INSTANCES), expected)
 
 
 @of_cases([case for case in CASES if case.on_pool])
