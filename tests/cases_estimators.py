@@ -50,11 +50,12 @@ class Mean(torch.nn.Module):
 
 @dataclass(frozen=True)
 class EstimatorCase:
-    """`make(event)` builds it; `evaluations` of f per row, or the most there can be."""
+    """`make(event)` builds it; `evaluations` of f per row, or the most, `samples` of which are exact."""
 
     name: str
     make: Callable
     evaluations: int
+    samples: int
     families: tuple[str, ...]
     differentiates: bool = False
 
@@ -70,26 +71,27 @@ BITS, CLASSES = ("3-bits",), ("4-classes", "2x3-classes")
 EVERY = tuple(FAMILIES)
 
 CASES = (
-    EstimatorCase("reinforce", lambda event: Reinforce(2, "none"), 2, EVERY),
-    EstimatorCase("leave-one-out", lambda event: Reinforce(3), 3, EVERY),
-    EstimatorCase("moving-average", lambda event: Reinforce(1, MovingAverage(0.9)), 1, EVERY),
-    EstimatorCase("network", lambda event: Reinforce(2, Mean(event)), 2, EVERY),
-    EstimatorCase("rebar", lambda event: Rebar(2, eta=0.7), 6, BITS + CLASSES, True),
-    EstimatorCase("relax", lambda event: Relax(Surrogate(event), 2), 2, BITS + CLASSES),
+    EstimatorCase("reinforce", lambda event: Reinforce(2, "none"), 2, 2, EVERY),
+    EstimatorCase("leave-one-out", lambda event: Reinforce(3), 3, 3, EVERY),
+    EstimatorCase("moving-average", lambda event: Reinforce(1, MovingAverage(0.9)), 1, 1, EVERY),
+    EstimatorCase("network", lambda event: Reinforce(2, Mean(event)), 2, 2, EVERY),
+    EstimatorCase("rebar", lambda event: Rebar(2, eta=0.7), 6, 2, BITS + CLASSES, True),
+    EstimatorCase("relax", lambda event: Relax(Surrogate(event), 2), 2, 2, BITS + CLASSES),
     EstimatorCase(
         "relax-and-relaxation",
         lambda event: Relax(Surrogate(event), with_relaxation=True),
         3,
+        1,
         BITS + CLASSES,
         True,
     ),
-    EstimatorCase("ar", lambda event: AR(2), 2, BITS + CLASSES),
-    EstimatorCase("arm", lambda event: ARM(2), 4, BITS),
-    EstimatorCase("disarm", lambda event: DisARM(2), 4, BITS),
-    EstimatorCase("ars", lambda event: ARS(), 4, CLASSES),
-    EstimatorCase("ars-pivot", lambda event: ARS(2, pivot=1), 8, CLASSES),
-    EstimatorCase("arsm", lambda event: ARSM(2), 14, CLASSES),
-    EstimatorCase("enumerate", lambda event: Enumerate(), 16, EVERY),
+    EstimatorCase("ar", lambda event: AR(2), 2, 2, BITS + CLASSES),
+    EstimatorCase("arm", lambda event: ARM(2), 4, 4, BITS),
+    EstimatorCase("disarm", lambda event: DisARM(2), 4, 4, BITS),
+    EstimatorCase("ars", lambda event: ARS(), 4, 1, CLASSES),
+    EstimatorCase("ars-pivot", lambda event: ARS(2, pivot=1), 8, 2, CLASSES),
+    EstimatorCase("arsm", lambda event: ARSM(2), 14, 2, CLASSES),
+    EstimatorCase("enumerate", lambda event: Enumerate(), 16, 16, EVERY),
 )
 
 ROWS = [(case, name) for case in CASES for name in case.families]
@@ -110,5 +112,5 @@ def smooth(event):
 
 
 def theta_of(event, *batch, dtype=torch.float64, scale=1.0):
-    source = torch.Generator().manual_seed(3)
+    source = torch.Generator().manual_seed(37)  # of either sign among the first three, and far from 0
     return (scale * torch.randn(*batch, *event, generator=source, dtype=torch.float64)).to(dtype)

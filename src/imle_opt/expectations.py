@@ -39,10 +39,12 @@ def expectation(
     is a network) are tuned by what `estimate` returns beside the value.
 
     Args:
-        f: called once, with all samples stacked (S, *batch, *event), in the dtype of theta; returns values
+        f: called with all samples stacked (S, *batch, *event), in the dtype of theta; returns values
             (S, *batch). Its own parameters get their gradients as usual, and so does theta where f uses it
             directly, as in the entropy term of a variational bound. What a row is worth may depend on that
-            row only, not on its neighbours or on other samples.
+            row only, not on its neighbours or on other samples. Estimators that compare the samples with
+            other points call it once more, for the gradient by theta alone: `ARS` and `ARSM` under
+            `torch.no_grad()`, `Rebar` and `Relax(with_relaxation=True)` at relaxed decisions.
         theta: (*batch, *event).
         family: a solver or a family; the estimator's own, where it has one.
         estimator: how, for example `Reinforce()` or `pathwise(layer)`.

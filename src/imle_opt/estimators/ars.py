@@ -61,7 +61,8 @@ class ARS:
         InvalidInputError: an option out of its range.
         MissingCapabilityError: from the call, another family than `Categorical`.
 
-    Cost: at most C S evaluations of f, a black box: equal choices are evaluated once.
+    Cost: at most C S evaluations of f, a black box: equal choices are evaluated once, and those other than
+    the sample without a graph.
 
     Source: Yin, Yue and Zhou, ICML 2019, arXiv 1905.01413.
 
@@ -97,9 +98,9 @@ class ARS:
         noise = -Gumbel().draw(shape, generator=generator, dtype=theta.dtype, device=theta.device)
         classes = torch.arange(event[-1], device=theta.device)
         choices = swapped_choices(logits, noise, classes, torch.full_like(classes, pivot))
-        values = values_of_choices(f, choices, event, theta.dtype)
-        gradient = ars_gradient(values.detach().to(theta.dtype), noise.softmax(-1), pivot)
-        return Estimate(attached(values[pivot], theta, gradient.reshape(theta.shape), family.event_dim))
+        values, swapped = values_of_choices(f, choices, pivot, event, theta.dtype)
+        gradient = ars_gradient(swapped.to(theta.dtype), noise.softmax(-1), pivot)
+        return Estimate(attached(values, theta, gradient.reshape(theta.shape), family.event_dim))
 
     def _pivot(self, classes: int, generator: torch.Generator | None, device: torch.device) -> int:
         if self.pivot is None:

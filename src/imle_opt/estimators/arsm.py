@@ -73,7 +73,8 @@ class ARSM:
         MissingCapabilityError: from the call, another family than `Categorical`.
 
     Cost: at most `1 + C (C - 1) / 2` evaluations of f per sample, a black box; equal joint choices are
-    evaluated once (never more than C for one variable). O(K C^2) memory per sample and row.
+    evaluated once (never more than C for one variable), and those other than the sample without a graph.
+    O(K C^2) memory per sample and row.
 
     Source: Yin, Yue and Zhou, ICML 2019, arXiv 1905.01413.
 
@@ -105,6 +106,6 @@ class ARSM:
         shape = (self.num_samples, *logits.shape)
         noise = -Gumbel().draw(shape, generator=generator, dtype=theta.dtype, device=theta.device)
         choices = swapped_choices(logits, noise, *all_pairs(event[-1], theta.device))
-        values = values_of_choices(f, choices, event, theta.dtype)
-        gradient = arsm_gradient(values.detach().to(theta.dtype), noise.softmax(-1))
-        return Estimate(attached(values[0], theta, gradient.reshape(theta.shape), family.event_dim))
+        values, swapped = values_of_choices(f, choices, 0, event, theta.dtype)
+        gradient = arsm_gradient(swapped.to(theta.dtype), noise.softmax(-1))
+        return Estimate(attached(values, theta, gradient.reshape(theta.shape), family.event_dim))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from imle_opt._perturbed import event_sum, over_event
 from imle_opt.families import Reparameterized
+from imle_opt_solvers.errors import InvalidInputError
 
 __all__ = ["CoupledDraw", "control_variate_gradient", "coupled_draw", "own_loss"]
 
@@ -54,7 +55,12 @@ def coupled_draw(
 
 
 def control_variate_gradient(
-    values: Tensor, at_zeta: Tensor, at_given: Tensor, draw: CoupledDraw, event_dim: int
+    values: Tensor,
+    at_zeta: Tensor,
+    at_given: Tensor,
+    draw: CoupledDraw,
+    event_dim: int,
+    relaxed: Tensor | None = None,
 ) -> Tensor:
     """Return `(f(z) - c(zeta~)) score + d c(zeta) / d theta - d c(zeta~) / d theta` of each sample.
 
@@ -64,15 +70,26 @@ def control_variate_gradient(
         at_given: c(zeta~), (S, *batch).
         draw: theta, zeta and zeta~.
         event_dim: how many of the last dimensions belong to one decision.
+        relaxed: relaxed decisions, which c must depend on as it contains f there; None where it does not.
 
     Returns:
         (S, *batch, *event), differentiable in the parameters of c.
+
+    Raises:
+        InvalidInputError: c does not depend on `relaxed`: without its slope the gradient would be biased.
     """
     difference = (at_zeta - at_given).sum()
-    slope: Tensor | None = None
+    points = [draw.theta] if relaxed is None else [draw.theta, relaxed]
+    slopes: tuple[Tensor | None, ...] = (None,) * len(points)
     if difference.requires_grad:
-        slopes = torch.autograd.grad(difference, draw.theta, create_graph=True, allow_unused=True)
-        (slope,) = cast("tuple[Tensor | None, ...]", slopes)
+        found = torch.autograd.grad(difference, points, create_graph=True, allow_unused=True)
+        slopes = cast("tuple[Tensor | None, ...]", found)
+    if relaxed is not None and slopes[-1] is None:
+        raise InvalidInputError(
+            "`f` must be differentiable at relaxed decisions, between zero and one: its values do not depend "
+            "on them, or were detached on the way. Relax(surrogate), ARM and Reinforce need its values only."
+        )
+    slope = slopes[0]
     gradient = over_event(values - at_given, event_dim) * draw.score
     return gradient if slope is None else gradient + slope
 

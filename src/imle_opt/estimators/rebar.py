@@ -34,26 +34,20 @@ __all__ = ["Rebar", "values_and_relaxed"]
 def values_and_relaxed(
     f: Values, draw: CoupledDraw, family: Reparameterized, temperature: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return f at the samples, at relaxed zeta and at relaxed zeta~, from one call: (S, *batch) each.
+    """Return f at the samples (S, *batch), relaxed zeta and zeta~ (2 S, *batch, *event), and f there.
+
+    f is called twice: the graph at relaxed decisions serves the gradient by theta, and is forgotten with it;
+    what f learns, it learns from the samples.
 
     Args:
         f: the function.
         draw: samples, zeta and zeta~.
         family: which relaxes them.
         temperature: of the relaxation, a scalar.
-
-    Raises:
-        InvalidInputError: f cannot be differentiated at relaxed decisions.
     """
+    values = evaluate(f, draw.samples, family.event_dim)
     relaxed = family.relax(torch.cat([draw.zeta, draw.given]), temperature.to(draw.zeta.dtype))
-    values = evaluate(f, torch.cat([draw.samples, relaxed]), family.event_dim)
-    if not values.requires_grad:
-        raise InvalidInputError(
-            "`f` must be differentiable at relaxed decisions, between zero and one: its values do not depend "
-            "on them, or were detached on the way. Relax(surrogate), ARM and Reinforce need its values only."
-        )
-    at_samples, at_zeta, at_given = torch.tensor_split(values, 3)
-    return at_samples, at_zeta.to(draw.zeta.dtype), at_given.to(draw.zeta.dtype)
+    return values, relaxed, evaluate(f, relaxed, family.event_dim).to(draw.zeta.dtype)
 
 
 @final
@@ -80,7 +74,7 @@ class Rebar(nn.Module):
         eta: a parameter, scalar.
         log_temperature: a parameter, scalar.
 
-    Cost: 3 S evaluations of f in one call, and a backward pass through 2 S of them (twice, to tune).
+    Cost: 3 S evaluations of f in two calls, and a backward pass through 2 S of them (twice, to tune).
 
     Source: Tucker, Mnih, Maddison, Lawson and Sohl-Dickstein, NeurIPS 2017, arXiv 1703.07370.
 
@@ -112,9 +106,10 @@ class Rebar(nn.Module):
         if not needs_gradient(theta):
             return without_gradient(f, theta, source, self.num_samples, generator)
         draw = coupled_draw(theta, source, self.num_samples, generator)
-        values, at_zeta, at_given = values_and_relaxed(f, draw, source, self.log_temperature.exp())
-        seen, eta = values.detach().to(theta.dtype), self.eta.to(theta.dtype)
-        gradients = control_variate_gradient(seen, eta * at_zeta, eta * at_given, draw, family.event_dim)
+        values, relaxed, there = values_and_relaxed(f, draw, source, self.log_temperature.exp())
+        at_zeta, at_given = torch.tensor_split(self.eta.to(theta.dtype) * there, 2)
+        seen = values.detach().to(theta.dtype)
+        gradients = control_variate_gradient(seen, at_zeta, at_given, draw, family.event_dim, relaxed)
         loss = own_loss(gradients, list(self.parameters()), family.event_dim)
         gradient = gradients.detach().mean(0)
         return Estimate(attached(values, theta, gradient, family.event_dim), loss)

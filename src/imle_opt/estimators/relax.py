@@ -59,7 +59,8 @@ class Relax(nn.Module):
     Attributes:
         log_temperature: a parameter, scalar, with `with_relaxation`; else None.
 
-    Cost: S evaluations of f, 3 S with the relaxation, in one call; 2 S of r, and their gradients (twice).
+    Cost: S evaluations of f in one call, 3 S in two with the relaxation; 2 S of r, and their gradients
+    (twice).
 
     Source: Grathwohl, Choi, Wu, Roeder and Duvenaud, ICLR 2018, arXiv 1711.00123, Algorithm 2 (its draft's
     Eq. 11 and 12 have a sign and an argument wrong).
@@ -101,22 +102,23 @@ class Relax(nn.Module):
         if not needs_gradient(theta):
             return without_gradient(f, theta, source, self.num_samples, generator)
         draw = coupled_draw(theta, source, self.num_samples, generator)
-        at_zeta, at_given = self._learned(draw, family.event_dim)
+        surrogate, relaxed = self._learned(draw, family.event_dim), None
         if self.log_temperature is None:
             values = evaluate(f, draw.samples, family.event_dim)
         else:
-            values, more, more_given = values_and_relaxed(f, draw, source, self.log_temperature.exp())
-            at_zeta, at_given = at_zeta + more, at_given + more_given
+            values, relaxed, there = values_and_relaxed(f, draw, source, self.log_temperature.exp())
+            surrogate = surrogate + there
+        at_zeta, at_given = torch.tensor_split(surrogate, 2)
         seen = values.detach().to(theta.dtype)
-        gradients = control_variate_gradient(seen, at_zeta, at_given, draw, family.event_dim)
+        gradients = control_variate_gradient(seen, at_zeta, at_given, draw, family.event_dim, relaxed)
         loss = own_loss(gradients, list(self.parameters()), family.event_dim)
         gradient = gradients.detach().mean(0)
         return Estimate(attached(values, theta, gradient, family.event_dim), loss)
 
-    def _learned(self, draw: CoupledDraw, event_dim: int) -> tuple[Tensor, Tensor]:
+    def _learned(self, draw: CoupledDraw, event_dim: int) -> Tensor:
+        """Return r at zeta and at zeta~, (2 S, *batch)."""
         both = evaluate(self.surrogate, torch.cat([draw.zeta, draw.given]), event_dim, "surrogate")
-        at_zeta, at_given = torch.tensor_split(both.to(draw.zeta.dtype), 2)
-        return at_zeta, at_given
+        return both.to(draw.zeta.dtype)
 
     def extra_repr(self) -> str:
         """Show the number of samples."""

@@ -42,33 +42,45 @@ def swapped_choices(theta: Tensor, noise: Tensor, i: Tensor, j: Tensor) -> Tenso
     return torch.where(rest < torch.minimum(at_i, at_j), rest_class, moved)
 
 
-def values_of_choices(f: Values, choices: Tensor, event: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Return f at joint choices, calling it once and at each different one only.
+def values_of_choices(
+    f: Values, choices: Tensor, drawn: int, event: tuple[int, ...], dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """Return f at the joint choice that was drawn, and at all of them, at each different one once.
+
+    f is called twice: at the samples, with a graph for what f learns from them, and without one at what else
+    the gradient by theta compares them with.
 
     Args:
         f: the function; (N, *batch, *event) to (N, *batch).
         choices: classes, (S, *batch, K, P): P joint choices per sample and row.
+        drawn: which of the P is the sample itself, after no swap.
         event: the shape of one decision, of K C entries with the C classes last.
         dtype: of the decisions.
 
     Returns:
-        (P, S, *batch).
+        At the samples, (S, *batch), with the graph of f; and at all choices, (P, S, *batch), without one.
     """
     rows, (number, pairs) = choices.shape[:-2], choices.shape[-2:]
     size = math.prod(rows)
-    distinct, places = _distinct(choices.mT.reshape(size, pairs, number), event[-1])
+    distinct, places = _distinct(choices.mT.reshape(size, pairs, number), drawn, event[-1])
     most = distinct.shape[1]
-    samples = one_hot(distinct.movedim(1, 0), event[-1]).to(dtype)
-    values = evaluate(f, samples.reshape(most * rows[0], *rows[1:], *event), len(event))
-    by_row = values.reshape(most, size).mT
-    return by_row.gather(1, places).mT.reshape(pairs, *rows)
+    decisions = one_hot(distinct.movedim(1, 0), event[-1]).to(dtype)
+    decisions = decisions.reshape(most * rows[0], *rows[1:], *event)
+    values = evaluate(f, decisions[: rows[0]], len(event))
+    seen = [values.detach()]
+    if most > 1:
+        with torch.no_grad():
+            seen.append(evaluate(f, decisions[rows[0] :], len(event)))
+    by_row = torch.cat(seen).reshape(most, size).mT
+    return values, by_row.gather(1, places).mT.reshape(pairs, *rows)
 
 
-def _distinct(choices: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+def _distinct(choices: Tensor, drawn: int, classes: int) -> tuple[Tensor, Tensor]:
     """Return the different ones among each row's joint choices, and where each of the row's ended up.
 
     Args:
         choices: (R, P, K).
+        drawn: which of the P comes first.
         classes: C.
 
     Returns:
@@ -77,12 +89,15 @@ def _distinct(choices: Tensor, classes: int) -> tuple[Tensor, Tensor]:
     """
     num_rows, pairs, number = choices.shape
     row = torch.arange(num_rows, device=choices.device)
-    if classes**number * num_rows < 2**62:
+    moved = (choices != choices[:, drawn : drawn + 1]).any(-1)
+    if (classes**number + 1) * num_rows < 2**62:
         powers = classes ** torch.arange(number, device=choices.device)
-        codes = (choices * powers).sum(-1) + row[:, None] * classes**number
+        codes = torch.where(moved, (choices * powers).sum(-1) + 1, 0) + row[:, None] * (classes**number + 1)
         _, inverse = torch.unique(codes, return_inverse=True)
     else:
-        keyed = torch.cat([row[:, None, None].expand(num_rows, pairs, 1), choices], -1)
+        keyed = torch.cat(
+            [row[:, None, None].expand(num_rows, pairs, 1), moved[..., None].to(choices), choices], -1
+        )
         _, flat = torch.unique(keyed.flatten(0, 1), dim=0, return_inverse=True)
         inverse = flat.reshape(num_rows, pairs)
     # Codes are sorted by row first: a row's are consecutive.
