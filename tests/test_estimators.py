@@ -449,6 +449,61 @@ def test_relax_subtracts_the_surrogate_at_the_second_draw():
     torch.testing.assert_close(found, expected[0].detach())
 
 
+def each_gradient(f, theta, family, samples, surrogate):
+    """The gradients of RELAX, sample by sample, for c = surrogate and the noise of `generator(3)`."""
+    source = generator(3)
+    leaf = theta.expand(samples, *theta.shape).clone().requires_grad_()
+    zeta = family.rsample(leaf, 1, source)[0]
+    z = family.harden(zeta)
+    again = family.rsample_given(leaf, z, source)
+    (slope,) = torch.autograd.grad((surrogate(zeta) - surrogate(again)).sum(), leaf)
+    size = (1,) * family.event_dim
+    advantage = (f(z) - surrogate(again).detach()).reshape(samples, -1, *size)
+    return (advantage * family.score(theta, z) + slope).detach()
+
+
+@pytest.mark.parametrize("name", ["3-bits", "4-classes", "2x3-classes"])
+@pytest.mark.parametrize("with_network", [False, True], ids=["rebar", "relax-and-relaxation"])
+def test_control_variates_and_the_loss_that_tunes_them_are_their_formulas(name, with_network):
+    """Its value is the mean over samples and rows of ||g||^2, its derivative that by finite differences."""
+    family, event = FAMILIES[name]
+    f, theta, network = smooth(event), rows(event, 7), Surrogate(event)
+
+    def gradients(parameters):
+        eta, log_temperature = parameters
+        network.weights.data.fill_(eta)
+
+        def c(zeta):
+            relaxed = f(family.relax(zeta, math.exp(log_temperature)))
+            return relaxed + network(zeta) if with_network else eta * relaxed
+
+        return each_gradient(f, theta, family, 5, c)
+
+    start, step = (0.6, math.log(0.4)), 1e-6
+    expected = gradients(start)
+    network.weights.data.fill_(start[0])
+    options = {"num_samples": 5, "temperature": 0.4}
+    tuned = Relax(network, with_relaxation=True, **options) if with_network else Rebar(eta=0.6, **options)
+    tuned = tuned.double()
+    tuned.log_temperature.data.fill_(start[1])
+    if not with_network:
+        tuned.eta.data.fill_(start[0])
+    point = theta.clone().requires_grad_()
+    result = estimate(f, point, family, tuned, generator=generator(3))
+    result.value.sum().backward()
+    torch.testing.assert_close(point.grad, expected.mean(0))
+    dims = tuple(range(-family.event_dim, 0))
+    torch.testing.assert_close(result.variance_loss.detach(), expected.square().sum(dims).mean())
+    result.variance_loss.backward()
+    found = [network.weights.grad.sum() if with_network else tuned.eta.grad, tuned.log_temperature.grad]
+    for which in (0, 1):
+        sides = [gradients([p + side * step * (k == which) for k, p in enumerate(start)]) for side in (1, -1)]
+        losses = [side.square().sum(dims).mean() for side in sides]
+        difference = (losses[0] - losses[1]) / (2 * step)
+        assert difference.abs() > 1e-3
+        torch.testing.assert_close(found[which], difference, rtol=1e-5, atol=1e-7)
+
+
 @pytest.mark.parametrize("variables", [1, 3])
 def test_arsm_with_two_classes_is_arm(variables):
     """With phi = phi_1 - phi_2 and u = pi_1, sample by sample."""

@@ -110,6 +110,25 @@ def test_black_box_is_imle_without_noise_over_lambda(sense):
     assert torch.equal(gradient(lambda c: (weight * black_box(c)).sum(), costs), by_imle / strength)
 
 
+@senses
+def test_from_some_strength_on_black_box_compares_with_the_solution_of_a_hamming_loss(sense):
+    """From max over z of <theta, z - y> / Hamming(z, y); just below it with another decision."""
+    costs, y = normal(ROWS, 5), best(normal(ROWS, 5, seed=2))
+    theta, table = sign_of(sense) * costs, torch.as_tensor(DECISIONS)
+    away = (table - y[:, None]).abs().sum(-1)
+    gain = ((table - y[:, None]) * theta[:, None]).sum(-1)
+    needed = (gain / away.masked_fill(away == 0, torch.inf)).amax(-1)
+    wrong = (best(theta) != y).any(-1)
+    assert wrong.sum() > ROWS / 2
+    for row in wrong.nonzero().squeeze(-1).tolist():
+        for share, enough in ((1.001, True), (0.999, False)):
+            strength = share * needed[row].item()
+            layer, hamming = BlackBox(opaque(sense), strength), HammingLoss(opaque(sense))
+            found = gradient(lambda c, h=hamming, la=layer, r=row: h(la(c), y[r]).sum(), costs[row])
+            expected = sign_of(sense) * (best(theta[row]) - y[row]) / strength
+            assert torch.allclose(found, expected) == enough
+
+
 @pytest.mark.parametrize(
     "make",
     [

@@ -61,7 +61,13 @@ class ConstrainedExponentialFamily:
         MissingCapabilityError: from a method, where the family does not know it exactly.
         SolveError: from a method, a row without a proven optimum, where the solver's policy is to raise.
 
+    Cost: that of the family for what it knows; one solve per row for the mode, and per row and sample for
+    perturb-and-MAP decisions.
+
     Source: Niepert, Minervini and Franceschi, NeurIPS 2021, arXiv 2106.01798, Eq. 2 and Section 4.
+
+    To look at a law, to sample from it, and for losses of its marginals or its normaliser. To train through
+    decisions, the layers and losses say which gradient they take.
     """
 
     def __init__(

@@ -96,6 +96,8 @@ class PID(FixedTarget):
     Raises:
         InvalidInputError: `strength` is not positive and finite.
 
+    Cost: one solve per sample and row with a gradient, two for a central difference; `Adaptive` the same.
+
     Source: Niepert, Minervini and Franceschi, NeurIPS 2021, arXiv 2106.01798, Eq. 10.
     """
 

@@ -21,7 +21,15 @@ def pathwise(layer: Layer) -> Pathwise:
 
         E f = (1/S) sum_s f(z_s),   d theta = rule(df/dz_1, ..., df/dz_S)
 
+    The rule sees the slope of f at each sample and row, not that of a loss reduced over them: a fixed lambda
+    means the same for every number of samples and rows. Bias and variance are the layer's.
+
     f must be differentiable in z. Samples are drawn in `eval()` too: it is an estimate of an expectation.
+
+    Cost: S evaluations of f and one backward pass through them for their slopes; the layer's solves.
+
+    For decisions of a solver, of which nothing but optima is known, and an f that has slopes. For a black box
+    f, or where the gradient must not be biased, `Reinforce`, `DisARM` or `ARSM`, on families that they take.
 
     Args:
         layer: any layer, for example `IMLE(solver)`. Its own generator is used where none is given to

@@ -40,6 +40,12 @@ class Bernoulli:
 
     Raises:
         InvalidInputError: `event_dim` below 1, or (from the methods) an unfit theta.
+
+    Cost: O(K) per row, everything in closed form but `support`, which lists 2^K decisions.
+
+    Source: of the reparameterisation: Maddison, Mnih and Teh, ICLR 2017, arXiv 1611.00712.
+
+    Variables are independent: for a fixed number of ones `KSubset`, under other constraints a solver.
     """
 
     event_dim: int = 1

@@ -41,6 +41,14 @@ class Categorical:
 
     Raises:
         InvalidInputError: `event_dim` below 1, or (from the methods) an unfit theta.
+
+    Cost: O(K C) per row, everything in closed form but `support`, which lists C^K decisions.
+
+    Source: of the reparameterisation, Gumbel's trick: Maddison, Tarlow and Minka, NeurIPS 2014, arXiv
+    1411.0030.
+
+    All variables have the same number of classes: pad the logits of the others with large negative numbers.
+    For choices among which a solver decides, give the solver.
     """
 
     event_dim: int = 1

@@ -40,7 +40,7 @@ class KSubset:
     and `P(z_i = 1 | r ones left) = sigmoid(theta_i + A_{i+1}[r - 1] - A_{i+1}[r])` gives samples and
     marginals. Taking the k largest of theta plus Gumbel noise is another law (Plackett-Luce).
 
-    Everything runs on the device of theta; n steps of work k per row.
+    Everything runs on the device of theta.
 
     Args:
         k: number of ones, 0 <= k <= n.
@@ -52,7 +52,13 @@ class KSubset:
         InvalidInputError: `k` is negative or `event_dim` below 1, or (from the methods) `k` above n, or theta
             is unfit.
 
+    Cost: n steps of work k per row for the normaliser, the marginals and all samples together; a selection of
+    the k largest for `map`. `support` lists n over k decisions.
+
     Source: Chen, Dempster and Liu, Biometrika 1994 (the conditional Bernoulli distribution).
+
+    Samples are no function of noise that is differentiable in theta: methods that need one (`Rebar`,
+    `GumbelSoftmax`) refuse subsets. Where only optima are needed, `TopK` is the solver.
     """
 
     k: int

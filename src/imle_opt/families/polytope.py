@@ -31,6 +31,11 @@ class Polytope:
 
     Attributes:
         spent: rows solved, rows without a decision, seconds in the solver and on the way there and back.
+
+    Cost: one solve per row.
+
+    Layers and losses make one of a solver themselves; give it where the same counts are wanted for several.
+    Where exact samples are needed and the decisions are subsets or trees, give `KSubset` or `SpanningTree`.
     """
 
     def __init__(self, solver: Solver) -> None:
