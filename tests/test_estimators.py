@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import imle_opt.estimators
-from cases_estimators import CASES, FAMILIES, IDS, ROWS, Surrogate, smooth, theta_of
+from cases_estimators import CASES, FAMILIES, IDS, ROWS, Mean, Surrogate, smooth, theta_of
 from imle_opt.diagnostics import gradient_stats, markdown_table
 from imle_opt.estimators import (
     AR,
@@ -962,7 +962,12 @@ def test_nothing_to_tune_has_no_loss():
     theta = theta_of((3,), 2).requires_grad_()
     frozen = Rebar().requires_grad_(False)
     assert estimate(smooth((3,)), theta, Bernoulli(), frozen).variance_loss is None
-    for estimator in (Reinforce(), ARM(), Relax(Constant(1.0, 1))):
+    for estimator in (
+        Reinforce(),
+        ARM(),
+        Relax(Constant(1.0, 1)),
+        Reinforce(1, Mean((3,)).requires_grad_(False)),
+    ):
         result = estimate(smooth((3,)), theta, Bernoulli(), estimator)
         assert isinstance(result, Estimate)
         assert result.variance_loss is None

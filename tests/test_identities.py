@@ -228,8 +228,11 @@ def test_what_all_decisions_satisfy_is_orthogonal_to_the_gradient(noise):
 
 @noises
 @senses
-def test_one_sample_of_unit_scale_has_entries_of_minus_one_zero_and_one(noise, sense):
-    layer = IMLE(opaque(sense), noise=noise, target=PID(0.37), scale="1")
+@pytest.mark.parametrize(
+    "target", [PID(0.37), adaptive(0.7), Eq14()], ids=lambda target: type(target).__name__
+)
+def test_one_sample_of_unit_scale_has_entries_of_minus_one_zero_and_one(noise, sense, target):
+    layer = IMLE(opaque(sense), noise=noise, target=target, scale="1")
     weight = 10 * normal(200, 5, seed=1)
     found = gradient(lambda c: (weight * layer(c)).sum(), normal(200, 5).abs())
     assert set(found.unique().tolist()) == {-1.0, 0.0, 1.0}

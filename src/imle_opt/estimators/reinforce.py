@@ -138,7 +138,7 @@ class Reinforce(nn.Module):
         return Estimate(attached(values, theta, gradient, family.event_dim), loss)
 
     def _baseline(self, values: Tensor, theta: Tensor) -> tuple[Tensor | float, Tensor | None]:
-        """Return beta without a graph, and the loss that trains it."""
+        """Return beta without a graph, and the loss that trains it, or None where nothing can be trained."""
         if isinstance(self.baseline, MovingAverage):
             return self.baseline(values), None
         if not isinstance(self.baseline, nn.Module):
@@ -150,7 +150,8 @@ class Reinforce(nn.Module):
                 f"{tuple(theta.shape)}; it returned {tuple(predicted.shape)}."
             )
         predicted = predicted.to(values.dtype)
-        return predicted.detach(), (values - predicted).square().mean()
+        loss = (values - predicted).square().mean()
+        return predicted.detach(), loss if loss.requires_grad else None
 
     def extra_repr(self) -> str:
         """Show the number of samples and a baseline that is not a module."""
