@@ -229,6 +229,22 @@ def test_straight_through_keeps_its_perturbed_form():
     torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.parametrize("temperature", [1.0, 1.7])
+def test_reinmax_is_two_softmax_jacobians(temperature):
+    """With `J(p) = diag(p) - p p^T`: `2 J(p1) g - J(p0) g / 2`, p1 between sample and tempered mean."""
+    theta, weight = normal(5, 6), normal(3, 5, 6, seed=1)
+    layer = ReinMax(Categorical(), temperature, num_samples=3)
+    z = layer(theta, generator=generator(1))
+    found = gradient(lambda t: (weight * layer(t, generator=generator(1))).sum(-1).mean(0).sum(), theta)
+
+    def jacobian(p):
+        return p * weight - p * (p * weight).sum(-1, keepdim=True)
+
+    between = (z + torch.softmax(theta / temperature, -1)) / 2
+    expected = 2 * jacobian(between) - jacobian(torch.softmax(theta, -1)) / 2
+    torch.testing.assert_close(found, expected.mean(0))
+
+
 class DifferentiatesTheConditional(GumbelRao.__mro__[1]):
     """A mutant: the gradient flows through the law of the noise given the decision."""
 

@@ -44,6 +44,9 @@ class ReinMax(Layer):
     Cost: no solve.
 
     Source: Liu, Dong, Liu, Yu and Gao, NeurIPS 2023, arXiv 2304.08612.
+
+    The first choice where the loss must see one-hot decisions and has slopes there. Losses far from quadratic
+    remain biased; unbiased estimators need values only, see `imle_opt.estimators`.
     """
 
     def __init__(
