@@ -156,6 +156,20 @@ def test_a_pool_of_all_decisions_makes_cmap_the_perceptron():
     assert torch.equal(gradient(lambda c: CMAP(pool)(c, y).sum(), costs), y - z)
 
 
+@senses
+def test_a_solution_that_beats_the_whole_pool_has_no_cmap_loss(sense):
+    costs = normal(200, 5)
+    y = best(sign_of(sense) * costs)
+    outside = ~(y[:, None] == POOL).all(-1).any(-1)
+    costs, y = costs[outside], y[outside]
+    assert len(y) > 20
+    true = torch.zeros_like(costs)  # the second form is the first one there
+    for options in ((), (true,)):
+        loss = CMAP(pool_of(sense))
+        assert (loss(costs, y, *options) == 0).all()
+        assert torch.equal(gradient(lambda c, o=options, of=loss: of(c, y, *o).sum(), costs), true)
+
+
 def test_the_listwise_loss_is_smallest_where_the_laws_agree():
     true = normal(6, 5, seed=2)
     loss = ListwiseRanking(pool_of(), 0.7)

@@ -15,6 +15,7 @@ from imle_opt.losses import ExplicitMLE, FenchelYoung
 from imle_opt.noise import Gumbel, Multiplicative, Normal
 from imle_opt.regularized import BinaryEntropy, HalfSquaredNorm, NegativeEntropy, regularized_maximum
 from imle_opt.regularized.active_set import _Line
+from imle_opt.regularized.combination import ConvexCombination
 from imle_opt_solvers.engines.highs import HighsSolver
 from imle_opt_solvers.errors import InvalidInputError
 from opaque import DECISIONS, SENSES, Recorder, best, generator, gradient, normal, opaque, sign_of
@@ -242,6 +243,14 @@ def test_no_step_along_a_line_is_better_than_the_best_one(regularizer):
     best = value(step)
     for share in torch.linspace(0, 1, 101, dtype=torch.float64):
         assert (value(share * limit) <= best + 1e-12).all()
+
+
+def test_a_vertex_without_weight_spans_no_face():
+    vertices = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]]).double()
+    weights = torch.tensor([[0.4, 0.6, 0.0]]).double()
+    combination = ConvexCombination(vertices, weights * 0, weights, torch.ones(1, 3, dtype=torch.bool))
+    moved = combination.along_face(torch.tensor([[3.0, 1.0, 7.0]]).double(), torch.ones(1, 3).double())
+    torch.testing.assert_close(moved, torch.tensor([[1.0, -1.0, 0.0]]).double())
 
 
 def test_too_few_iterations_are_told():

@@ -150,6 +150,28 @@ def test_tricks_on_subsets_of_one_are_gumbel_softmax():
             torch.testing.assert_close(found, wanted)
 
 
+def test_l2x_is_the_largest_of_softmaxes_under_noise_of_their_own():
+    theta = normal(5, 6)
+    found = L2X(KSubset(3), 0.7, num_samples=2)(theta, generator=generator(1))
+    noise = Gumbel().draw((3, 2, 5, 6), generator=generator(1), dtype=torch.float64, device="cpu")
+    softmaxes = [torch.softmax((theta + each) / 0.7, -1) for each in noise]
+    expected = torch.maximum(torch.maximum(softmaxes[0], softmaxes[1]), softmaxes[2])
+    torch.testing.assert_close(found, expected)
+
+
+def test_soft_subsets_take_one_entry_after_the_other():
+    """As weights: `log(1 - a)` added to x / t is a factor `(1 - a)^(1 / t)` on its exponential."""
+    theta, temperature = normal(5, 6), 0.7
+    found = SoftSub(KSubset(3), temperature, num_samples=2)(theta, generator=generator(1))
+    noise = Gumbel().draw((2, 5, 6), generator=generator(1), dtype=torch.float64, device="cpu")
+    weights, expected = ((theta + noise) / temperature).exp(), 0
+    for _ in range(3):
+        share = weights / weights.sum(-1, keepdim=True)
+        expected = expected + share
+        weights = weights * (1 - share) ** (1 / temperature)
+    torch.testing.assert_close(found, expected)
+
+
 def test_what_relaxed_subsets_sum_to():
     theta = 2 * normal(50, 8)
     soft = SoftSub(KSubset(3), 0.5, num_samples=20)(theta, generator=generator())
