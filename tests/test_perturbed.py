@@ -93,11 +93,12 @@ def test_the_gradient_is_its_formula(noise, sense):
         assert found.count_nonzero() >= 10
 
 
-def test_baselines_lower_the_variance():
+@pytest.mark.parametrize("noise", [Normal(0.3), Gumbel(0.3), Multiplicative(0.3)], ids=repr)
+def test_baselines_lower_the_variance(noise):
     costs, weight = normal(5).expand(ROWS, 5), normal(5, seed=1)
 
     def variance(baseline):
-        layer = Perturbed(opaque(), noise=Normal(0.3), num_samples=4, baseline=baseline)
+        layer = Perturbed(opaque(), noise=noise, num_samples=4, baseline=baseline)
         found = gradient(lambda c: (weight * layer(c, generator=generator(2))).sum(), costs)
         return found.var(0).sum().item()
 
