@@ -201,19 +201,22 @@ def test_f_learns_from_the_samples_only(case, name):
     dims = tuple(range(-family.event_dim, 0))
     size = torch.Size(theta.shape[1:]).numel()
     code = torch.linspace(0.3, 2.0, size, dtype=torch.float64).reshape(theta.shape[1:])
-    passed, called = [], []
+    passed, called, graphs = [], [], []
 
     def f(z):
         values = weight * (z * code).sum(dims)
         called.append(values.detach())
         if values.requires_grad:
+            graphs.append(len(values))
             values.register_hook(lambda grad: passed.append(len(grad)))
         return values
 
     result = estimate(f, theta.requires_grad_(), family, estimator, generator=generator())
     passed.clear()
     result.value.sum().backward()
-    assert sum(passed) == (len(family.support(theta.shape[1:])) if case.name == "enumerate" else case.samples)
+    samples = len(family.support(theta.shape[1:])) if case.name == "enumerate" else case.samples
+    assert sum(passed) == samples
+    assert sum(graphs) == samples + (2 * samples if case.differentiates else 0)
     if case.name != "enumerate":  # both of a pair, and no choice after a swap
         torch.testing.assert_close(result.value, called[0].mean(0))
     # Linear in the weight: its gradient is the value over the weight.
