@@ -119,20 +119,23 @@ def test_frequencies_count_the_samples():
             assert (samples[:, row] == z).all(-1).double().mean().item() == pytest.approx(share.item())
 
 
-def test_rsample_lets_gradients_through_by_a_rule():
+@pytest.mark.parametrize("sense", SENSES)
+def test_rsample_lets_gradients_through_by_a_rule(sense):
     costs, weight = normal(4, 5).requires_grad_(), normal(4, 5, seed=1)
-    law = ConstrainedExponentialFamily(costs, opaque("max"))
-    z = law.rsample(layer=BlackBox(opaque("max"), 2.0))
+    theta = sign_of(sense) * costs.detach()
+    law = ConstrainedExponentialFamily(costs, opaque(sense))
+    z = law.rsample(layer=BlackBox(opaque(sense), 2.0))
+    assert torch.equal(z[0].detach(), best(theta))
     (weight * z).sum().backward()
-    expected = (best(costs.detach()) - best(costs.detach() - 2 * weight)) / 2
+    expected = sign_of(sense) * (best(theta) - best(theta - 2 * weight)) / 2
     torch.testing.assert_close(costs.grad, expected)
-    own = ConstrainedExponentialFamily(costs, opaque("max")).rsample(50, generator=generator(1))
+    own = ConstrainedExponentialFamily(costs, opaque(sense)).rsample(50, generator=generator(1))
     assert own.shape == (50, 4, 5)
     costs.grad = None
     (weight * own.mean(0)).sum().backward()
     assert costs.grad.count_nonzero() > 4
     with pytest.raises(InvalidInputError, match="`num_samples` is 3, and the layer's own is 2"):
-        law.rsample(3, layer=StraightThrough(opaque("max"), num_samples=2))
+        law.rsample(3, layer=StraightThrough(opaque(sense), num_samples=2))
 
 
 def test_instances_reach_every_solve():

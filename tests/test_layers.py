@@ -269,6 +269,19 @@ def test_rows_without_a_gradient_get_zero_and_are_not_solved_again():
     torch.testing.assert_close(again, expected)
 
 
+@pytest.mark.parametrize("difference", ["forward", "central"])
+def test_rows_that_are_solved_again_have_the_noise_of_their_samples(difference):
+    costs, eps, weight = normal(4, 5), normal(3, 4, 5, seed=1), normal(3, 4, 5, seed=2)
+    weight[0, 1] = weight[2, 1] = weight[1, 3] = 0.0
+    layer = IMLE(opaque("max"), noise=GivenNoise(eps), target=PID(3.0), num_samples=3, difference=difference)
+    found = gradient(lambda c: (weight * layer(c)).sum(-1).mean(0).sum(), costs)
+    after = best(costs - 3.0 * weight + eps)
+    before = best(costs + eps) if difference == "forward" else best(costs + 3.0 * weight + eps)
+    differences = (before - after) / (1 if difference == "forward" else 2)
+    assert differences.count_nonzero() > 10
+    torch.testing.assert_close(found, differences.mean(0) / 3.0)
+
+
 def test_samples_of_a_row_are_solved_next_to_each_other():
     solver = Recorder("max")
     eps, costs = normal(3, 2, 5, seed=1), normal(2, 5)

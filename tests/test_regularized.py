@@ -122,6 +122,17 @@ def test_no_decision_improves_on_the_optimum(regularizer, sense):
 
 
 @regularizers
+@pytest.mark.parametrize("tolerance", [1e-2, 1e-6, 1e-10])
+def test_the_gap_is_within_the_tolerance_that_was_asked_for(regularizer, tolerance):
+    theta = 2 * normal(100, 10)
+    family = KSubset(4)
+    optimum = regularized_maximum(theta, family, regularizer, tolerance=tolerance, max_iterations=1000)
+    slope = theta - regularizer.gradient(optimum.points)
+    gap = (slope * (family.map(slope) - optimum.points)).sum(-1)
+    assert (gap <= tolerance * (1 + theta.abs().amax(-1)) + 1e-13).all()
+
+
+@regularizers
 @senses
 def test_the_gradient_matches_finite_differences(regularizer, sense):
     layer, step = layer_of(opaque(sense), regularizer), 1e-5
