@@ -11,6 +11,7 @@ from scipy import stats
 
 from imle_opt.families import Categorical
 from imle_opt.layers import Perturbed
+from imle_opt.layers.perturbed import perturbed_gradient
 from imle_opt.noise import (
     Exponential,
     Gumbel,
@@ -175,6 +176,15 @@ def test_rows_without_a_decision_are_nan_and_have_no_gradient():
     z.nansum().backward()
     assert torch.equal(costs.grad[1], torch.zeros(5, dtype=torch.float64))
     assert costs.grad.isfinite().all()
+
+
+def test_one_failed_sample_is_enough_for_a_row_without_a_gradient():
+    compared, score = normal(3, 2, 5), normal(3, 2, 5, seed=1)
+    compared[1, 0] = torch.nan
+    found = perturbed_gradient(normal(2, 5, seed=2), compared, score, 1)
+    assert torch.equal(found[0], torch.zeros(5, dtype=torch.float64))
+    along = (normal(2, 5, seed=2)[1] * compared[:, 1]).sum(-1, keepdim=True)
+    torch.testing.assert_close(found[1], (along * score[:, 1]).mean(0))
 
 
 def test_one_sample_is_compared_with_the_optimum():
