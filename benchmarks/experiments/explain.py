@@ -213,7 +213,7 @@ def text(found: list[Record]) -> str:
         f"Log loss on the test rows, of the prediction from the k features of the largest logits:\n\n"
         f"{table(header, [*rows(lambda run: _mean_sd(run['losses'], 3)), known])}\n"
         f"Means and standard deviations of {size['runs']} runs, seed {size['seed']}; {size['steps']:,} steps "
-        f"of Adam on batches of {size['batch']}, {size['steps'] * size['batch']:,} rows. AIMLE's alpha is "
+        f"of Adam on batches of {size['batch']:,}, {size['steps'] * size['batch']:,} rows. AIMLE's alpha is "
         f"shared by the runs of a problem. The settings, each the best of {len(tried(finals[0]))} by the "
         f"mean log loss of {short['runs']} runs, seed {short['seed']}, on their validation rows:\n\n"
         f"{table(header, chosen)}\n"
