@@ -8,6 +8,8 @@ import torch
 from imle_opt._full_precision import product
 from opaque import normal
 
+_EPSILON = torch.finfo(torch.float64).eps
+
 
 @pytest.mark.parametrize("batch", [(), (3,), (3, 2), (0,)])
 def test_it_can_be_differentiated_twice(batch):
@@ -15,6 +17,13 @@ def test_it_can_be_differentiated_twice(batch):
     assert torch.equal(product(left, right), left @ right)
     assert torch.autograd.gradcheck(lambda rows: product(rows, right), left)
     assert torch.autograd.gradgradcheck(lambda rows: product(rows, right).square(), left)
+
+
+def test_function_transforms_see_through_it():
+    left, right = normal(3, 4), normal(4, 5, seed=1)
+    slope = torch.func.grad(lambda rows: product(rows, right).square().sum())
+    assert torch.allclose(slope(left), 2 * left @ right @ right.T, rtol=0, atol=20 * _EPSILON)
+    assert torch.allclose(torch.func.vmap(slope)(left), slope(left), rtol=0, atol=20 * _EPSILON)
 
 
 def test_neither_pass_nor_a_second_derivative_loses_digits_under_autocast():
