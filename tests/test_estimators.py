@@ -230,6 +230,23 @@ def test_f_learns_from_the_samples_only(case, name):
         assert any(g.abs().max() > 0 for g in tuned)
 
 
+@pytest.mark.parametrize("estimator", [ARS(), ARSM()], ids=["ARS", "ARSM"])
+def test_f_learns_under_autocast_though_it_is_called_again_without_a_graph(estimator):
+    network = torch.nn.Linear(12, 1)
+    seen = []
+
+    def f(z):
+        seen.append(z)
+        return network(z.flatten(-2))[..., 0]
+
+    theta = torch.zeros(1, 3, 4, requires_grad=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value = expectation(f, theta, Categorical(event_dim=2), estimator, generator=generator())
+    value.sum().backward()
+    assert len(seen) == 2
+    assert torch.equal(network.weight.grad, seen[0].flatten(-2)[0])
+
+
 @every_row
 def test_what_f_learns_is_unbiased(case, name):
     """A parameter of f for each replicate, against enumeration."""
@@ -504,6 +521,7 @@ def test_control_variates_and_the_loss_that_tunes_them_are_their_formulas(name, 
         losses = [side.square().sum(dims).mean() for side in sides]
         difference = (losses[0] - losses[1]) / (2 * step)
         assert difference.abs() > 1e-3
+        # Rounding over the step is 1e-16 / 1e-6 of a loss below 1; the rest is room for the steps before it.
         torch.testing.assert_close(found[which], difference, rtol=1e-5, atol=1e-7)
 
 

@@ -26,14 +26,14 @@ def pathwise(layer: Layer) -> Pathwise:
 
     f must be differentiable in z. Samples are drawn in `eval()` too: it is an estimate of an expectation.
 
+    Args:
+        layer: any layer, for example `IMLE(solver)`. Its own generator is used where none is given to
+            `expectation`; its `batch_reduction` plays no part.
+
     Cost: S evaluations of f and one backward pass through them for their slopes; the layer's solves.
 
     For decisions of a solver, of which nothing but optima is known, and an f that has slopes. For a black box
     f, or where the gradient must not be biased, `Reinforce`, `DisARM` or `ARSM`, on families that they take.
-
-    Args:
-        layer: any layer, for example `IMLE(solver)`. Its own generator is used where none is given to
-            `expectation`; its `batch_reduction` plays no part.
     """
     return Pathwise(layer)
 

@@ -106,8 +106,8 @@ class Rebar(nn.Module):
         if not needs_gradient(theta):
             return without_gradient(f, theta, source, self.num_samples, generator)
         draw = coupled_draw(theta, source, self.num_samples, generator)
-        values, relaxed, there = values_and_relaxed(f, draw, source, self.log_temperature.exp())
-        at_zeta, at_given = torch.tensor_split(self.eta.to(theta.dtype) * there, 2)
+        values, relaxed, at_relaxed = values_and_relaxed(f, draw, source, self.log_temperature.exp())
+        at_zeta, at_given = torch.tensor_split(self.eta.to(theta.dtype) * at_relaxed, 2)
         seen = values.detach().to(theta.dtype)
         gradients = control_variate_gradient(seen, at_zeta, at_given, draw, family.event_dim, relaxed)
         loss = own_loss(gradients, list(self.parameters()), family.event_dim)

@@ -102,13 +102,13 @@ class Relax(nn.Module):
         if not needs_gradient(theta):
             return without_gradient(f, theta, source, self.num_samples, generator)
         draw = coupled_draw(theta, source, self.num_samples, generator)
-        surrogate, relaxed = self._learned(draw, family.event_dim), None
+        learned, relaxed = self._learned(draw, family.event_dim), None
         if self.log_temperature is None:
             values = evaluate(f, draw.samples, family.event_dim)
         else:
-            values, relaxed, there = values_and_relaxed(f, draw, source, self.log_temperature.exp())
-            surrogate = surrogate + there
-        at_zeta, at_given = torch.tensor_split(surrogate, 2)
+            values, relaxed, at_relaxed = values_and_relaxed(f, draw, source, self.log_temperature.exp())
+            learned = learned + at_relaxed
+        at_zeta, at_given = torch.tensor_split(learned, 2)
         seen = values.detach().to(theta.dtype)
         gradients = control_variate_gradient(seen, at_zeta, at_given, draw, family.event_dim, relaxed)
         loss = own_loss(gradients, list(self.parameters()), family.event_dim)

@@ -47,8 +47,9 @@ def values_of_choices(
 ) -> tuple[Tensor, Tensor]:
     """Return f at the joint choice that was drawn, and at all of them, at each different one once.
 
-    f is called twice: at the samples, with a graph for what f learns from them, and without one at what else
-    the gradient by theta compares them with.
+    f is called at the samples, with a graph for what f learns from them, and where some swap changes a choice
+    once more without one, at what else the gradient by theta compares them with. In this order: under
+    autocast the first call's copies of the parameters are kept, and without a graph they would learn nothing.
 
     Args:
         f: the function; (N, *batch, *event) to (N, *batch).

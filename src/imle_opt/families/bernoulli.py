@@ -41,7 +41,7 @@ class Bernoulli:
     Raises:
         InvalidInputError: `event_dim` below 1, or (from the methods) an unfit theta.
 
-    Cost: O(K) per row, everything in closed form but `support`, which lists 2^K decisions.
+    Cost: O(K) per row, all in closed form, but O(K^2) for `covariance`; `support` lists 2^K decisions.
 
     Source: of the reparameterisation: Maddison, Mnih and Teh, ICLR 2017, arXiv 1611.00712.
 

@@ -42,7 +42,7 @@ class Categorical:
     Raises:
         InvalidInputError: `event_dim` below 1, or (from the methods) an unfit theta.
 
-    Cost: O(K C) per row, everything in closed form but `support`, which lists C^K decisions.
+    Cost: O(K C) per row, all in closed form, but O((K C)^2) for `covariance`; `support` lists C^K decisions.
 
     Source: of the reparameterisation, Gumbel's trick: Maddison, Tarlow and Minka, NeurIPS 2014, arXiv
     1411.0030.

@@ -45,7 +45,7 @@ class SpanningTree:
     Raises:
         InvalidInputError: `n` below 2, or (from the methods) an unfit theta.
 
-    Cost: n steps, n^3 operations per row for the normaliser, marginals and each sample (log n times that).
+    Cost: n steps, n^3 operations per row for the normaliser and the marginals, n^4 log n per sample.
 
     Source: Kirchhoff, 1847; elimination in the manner of Colbourn, Myrvold and Neufeld, Journal of Algorithms
     20 (1996), "Two algorithms for unranking arborescences".

@@ -45,7 +45,7 @@ class ReinMax(Layer):
 
     Source: Liu, Dong, Liu, Yu and Gao, NeurIPS 2023, arXiv 2304.08612.
 
-    The first choice where the loss must see one-hot decisions and has slopes there. Losses far from quadratic
+    For a loss that must see one-hot decisions and has slopes there. Losses far from quadratic
     remain biased; unbiased estimators need values only, see `imle_opt.estimators`.
     """
 
