@@ -49,6 +49,7 @@ def test_large_costs_in_single_precision(case):
         double = {key: tensor.double() for key, tensor in label.items()}
         exact = run(case, case.make(solver()), point.double(), double)
         for one, other in zip((value, gradient), exact, strict=True):
+            # A sum of six products and a difference: a rounding each, of at most the largest entry.
             few_roundings = 8 * torch.finfo(torch.float32).eps * other.abs().max().item()
             torch.testing.assert_close(one.double(), other, rtol=0, atol=few_roundings)
 

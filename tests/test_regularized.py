@@ -420,7 +420,7 @@ def test_entropies_next_to_a_decision(name):
 
 
 def test_entropies_of_a_thousand_classes():
-    """Those that are far below the best, at less than 1e-8 each, are left out: together less than 1e-5."""
+    """Those far below the best, at less than the layer's 1e-8 each, are left out: in all less than 1e-5."""
     theta, weights = normal(2, 1000), normal(2, 1000, seed=1)
     layer = RegularizedFrankWolfe(Categorical(), NegativeEntropy(0.1))
     found = layer(theta)[0]

@@ -53,7 +53,6 @@ def capacities(first, second):
 
 INSTANCES = capacities([3, 6, 8, 9], [7, 4, 3, 6])
 AS_THE_MODEL = capacities([9] * ROWS, [7] * ROWS)
-every_loss = of_cases(CASES)
 every_layer = pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
 
 
@@ -81,7 +80,7 @@ def sampled(layer, costs, **options):
     return samples.detach(), costs.grad
 
 
-@every_loss
+@of_cases([case for case in CASES if not case.on_pool])  # those on pools come below
 def test_losses_are_the_same(case, wrapped):
     point, label = tensors_of(case, ROWS)
     expected = run(case, case.make(solver()), point, label)
