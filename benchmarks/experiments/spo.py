@@ -1,7 +1,7 @@
 """What the two problems of the SPO paper share: how they are run, compared with published runs, and drawn.
 
 The problems are those that published runs were made on: the same seeds, rows and split, so that least squares
-can be compared run by run. Learning rates are chosen on other seeds.
+can be compared run by run. Every method's learning rate is chosen for each degree and noise, on other seeds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from stacked import (
     IMLE_ADAPTIVE,
     LEAST_SQUARES,
     METHODS,
-    RATES,
     SPO_PLUS,
     SPO_PLUS_PUBLISHED,
     Rows,
@@ -31,7 +30,6 @@ from stacked import (
     instances_of,
     names_of,
     plain_numbers,
-    rate_row,
     rates_of,
     ratio,
     regrets_of,
@@ -48,9 +46,10 @@ from imle_opt_solvers.solution import FloatArray
 NOISES, DEGREES = (0.0, 0.5), (1, 2, 4, 6, 8)
 CELLS = tuple((degree, noise) for noise in reversed(NOISES) for degree in (4, 8, 6, 1, 2))
 QUICK_CELLS = ((4, 0.5), (8, 0.0))
-RATE_CELL = (4, 0.5)
 RATE_SEEDS = (0, 1)
 TRAIN, TEST = 1000, 1000
+LEAST_DRAWN = 0.003
+"""Regrets in percent below this are not drawn: some are all but exact in the first cell."""
 
 Cell: TypeAlias = tuple[str, int, float]
 
@@ -90,7 +89,7 @@ class Problem:
 
 
 def run_all(problem: Problem, runs: Runs, only: str, quick: bool) -> None:
-    """Choose the learning rate of every method, then run it on all cells."""
+    """Choose the learning rate of every method in every cell, then run it."""
     train, test = (40, 50) if quick else (TRAIN, TEST)
     seeds = problem.seeds[:2] if quick else problem.seeds
     schedule = Schedule(epochs=1) if quick else Schedule()
@@ -98,7 +97,7 @@ def run_all(problem: Problem, runs: Runs, only: str, quick: bool) -> None:
 
         def complete(
             figure: str, cell: tuple[int, float], seeds: tuple[int, ...], rate: float | None, name: str = name
-        ) -> None:
+        ) -> Record:
             key = {
                 "method": name,
                 "settings": settings_of(name),
@@ -116,29 +115,23 @@ def run_all(problem: Problem, runs: Runs, only: str, quick: bool) -> None:
                 weights = weights_of(name, solver, training, schedule, rate)
                 return {figure: regrets_of(solver, testing, weights)}
 
-            runs.complete(key, run)
+            return runs.complete(key, run)
 
-        rates = rates_of(name, quick)
-        if len(rates) > 1:
-            for tried in rates:
-                complete("validation", RATE_CELL, RATE_SEEDS, tried)
-        rate = best(validations(runs.read(), name))["key"]["rate"] if len(rates) > 1 else rates[0]
         for cell in QUICK_CELLS if quick else CELLS:
-            complete("regrets", cell, seeds, rate)
+            rates = rates_of(name, quick)
+            if len(rates) > 1:
+                tried = [complete("validation", cell, RATE_SEEDS, rate) for rate in rates]
+                rates = (best(tried)["key"]["rate"],)
+            complete("regrets", cell, seeds, rates[0])
 
 
-def validations(found: list[Record], name: str) -> list[Record]:
-    """Return the runs that choose the learning rate of a method."""
-    return [run for run in found if "validation" in run and run["key"]["method"] == name]
+def _cell_of(run: Record) -> Cell:
+    return run["key"]["method"], run["key"]["degree"], run["key"]["noise"]
 
 
 def by_cell(found: list[Record]) -> dict[Cell, list[float]]:
     """Return the regrets in percent of each method, degree and noise."""
-    return {
-        (run["key"]["method"], run["key"]["degree"], run["key"]["noise"]): [100 * r for r in run["regrets"]]
-        for run in found
-        if "regrets" in run
-    }
+    return {_cell_of(run): [100 * regret for regret in run["regrets"]] for run in found if "regrets" in run}
 
 
 def text(problem: Problem, found: list[Record]) -> str:
@@ -146,10 +139,22 @@ def text(problem: Problem, found: list[Record]) -> str:
     regrets = by_cell(found)
     names = names_of(found)
     parts = [table_of(regrets, names, noise) for noise in NOISES]
-    rates = [rate_row(name, validations(found, name)) for name in names]
-    header = ("method", "options", *(f"rate {rate:g}" for rate in RATES))
-    parts += [targets(regrets), published(problem, regrets), table(header, rates)]
+    parts += [targets(regrets), published(problem, regrets), rates_table(found, names)]
     return "\n".join([*parts, provenance(found) + "\n"])
+
+
+def rates_table(found: list[Record], names: list[str]) -> str:
+    """Return the options of all methods and the learning rate of every cell."""
+    rates = {_cell_of(run): run["key"]["rate"] for run in found if "regrets" in run}
+    cells = tuple(product(NOISES, DEGREES))
+    rows = []
+    for name in names:
+        chosen = (rates.get((name, degree, noise)) for noise, degree in cells)
+        rows.append(
+            [name, f"`{settings_of(name)}`", *("" if rate is None else f"{rate:g}" for rate in chosen)]
+        )
+    header = ("learning rate", "options", *(f"degree {degree}, noise {noise:g}" for noise, degree in cells))
+    return table(header, rows)
 
 
 def table_of(regrets: dict[Cell, list[float]], names: list[str], noise: float) -> str:
@@ -214,7 +219,7 @@ def draw(figure: Any, found: list[Record]) -> None:
     for axes, noise in zip(figure.subplots(1, 2), NOISES, strict=True):
         for place, name in enumerate(names):
             cells = [(degree, regrets.get((name, degree, noise))) for degree in DEGREES]
-            seen = [(degree, cell) for degree, cell in cells if cell and np.mean(cell) > 1e-9]
+            seen = [(degree, cell) for degree, cell in cells if cell and np.mean(cell) > LEAST_DRAWN]
             degrees, values = [degree for degree, _ in seen], [cell for _, cell in seen]
             errors = [standard_error(cell) for cell in values]
             means = [float(np.mean(cell)) for cell in values]

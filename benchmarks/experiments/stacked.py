@@ -16,6 +16,7 @@ from typing import Any, TypeAlias, final
 import numpy as np
 import torch
 from experiment import Call, Record, call
+from linear_programs import linear_program
 from torch import Tensor
 
 from imle_opt import (
@@ -24,6 +25,7 @@ from imle_opt import (
     NCE,
     Adaptive,
     BlackBox,
+    CaVE,
     DirectionalGradient,
     ExplicitMLE,
     FenchelYoung,
@@ -41,6 +43,7 @@ from imle_opt import (
     StraightThrough,
     StructuredHinge,
 )
+from imle_opt.data import knn_labels
 from imle_opt.layers.layer import Layer
 from imle_opt.regret import normalized_regret
 from imle_opt_solvers.instances import Instances
@@ -144,11 +147,13 @@ class Method:
         maker: how it is made from a solver.
         labels: what a loss learns from where it takes more than one kind.
         rate: the learning rate, where it is given and not chosen on validation rows.
+        robust: labels are blended with those of neighbouring rows, by `knn_labels`.
     """
 
     maker: Call
     labels: tuple[str, ...] = ("costs", "solutions")
     rate: float | None = None
+    robust: bool = False
 
     def rule(self, solver: Solver, decisions: Tensor, source: torch.Generator) -> Rule:
         """Return the sum over rows of the loss, as a function of predicted costs and the rows.
@@ -159,7 +164,14 @@ class Method:
             source: of all randomness.
         """
         if issubclass(self.maker.maker, _ON_POOLS):
-            return self._on_pools(solver, decisions, source)
+            pools = [
+                SolutionPool(solver_of_seed(solver, seed), solutions=rows, generator=source)
+                for seed, rows in enumerate(decisions)
+            ]
+            return self._by_seed(pools, source)
+        if issubclass(self.maker.maker, CaVE):
+            programs = [linear_program(solver_of_seed(solver, seed)) for seed in range(len(decisions))]
+            return self._by_seed(programs, source)
 
         def options(rows: Rows) -> dict[str, Any]:
             instances = instances_of(solver, *rows.costs.shape[:2])
@@ -175,13 +187,9 @@ class Method:
             )
         return self._loss(made, options, source)
 
-    def _on_pools(self, solver: Solver, decisions: Tensor, source: torch.Generator) -> Rule:
-        """Return the loss with one pool per seed: each has the decisions of its own rows."""
-        pools = [
-            SolutionPool(solver_of_seed(solver, seed), solutions=rows, generator=source)
-            for seed, rows in enumerate(decisions)
-        ]
-        losses = [self._loss(self.maker.make(pool), lambda _: {}, source) for pool in pools]
+    def _by_seed(self, solvers: Sequence[Any], source: torch.Generator) -> Rule:
+        """Return the loss with a pool or linear program for the rows of each seed."""
+        losses = [self._loss(self.maker.make(solver), lambda _: {}, source) for solver in solvers]
 
         def rule(predicted: Tensor, rows: Rows) -> Tensor:
             parts = (loss(predicted[seed], rows.of_seed(seed)) for seed, loss in enumerate(losses))
@@ -206,10 +214,14 @@ NOISE = Normal(0.3)
 METHODS: dict[str, Method] = {
     SPO_PLUS: Method(call(SPOPlus)),
     SPO_PLUS_PUBLISHED: Method(call(SPOPlus), rate=0.01),
-    IMLE_ADAPTIVE: Method(call(IMLE, noise=NOISE, target=call(Adaptive, density=4.0), num_samples=10)),
+    "SPO+, robust labels": Method(call(SPOPlus), robust=True),
+    IMLE_ADAPTIVE: Method(
+        call(IMLE, noise=NOISE, target=call(Adaptive, density=4.0, step=0.03), num_samples=10)
+    ),
     "Fenchel-Young": Method(call(FenchelYoung, noise=Normal(1.0))),
     "Explicit MLE, costs": Method(call(ExplicitMLE, noise=NOISE), ("costs",)),
     "Explicit MLE, solutions": Method(call(ExplicitMLE, noise=NOISE), ("solutions",)),
+    "CaVE": Method(call(CaVE), ("solutions",)),
     "Structured hinge": Method(call(StructuredHinge)),
     "Directional gradient": Method(call(DirectionalGradient)),
     "Identity": Method(call(Identity, projection="norm")),
@@ -238,9 +250,24 @@ def least_squares(rows: Rows) -> Tensor:
     return weights
 
 
+ROBUST: dict[str, Any] = {"k": 10, "weight": 0.5}
+"""Options of `knn_labels`."""
+
+
+def robust(solver: Solver, rows: Rows) -> Rows:
+    """Return the rows with robust labels, from the nearest rows of the same seed."""
+    labels = [
+        knn_labels(features.flatten(1).numpy(), costs.numpy(), solver_of_seed(solver, seed), **ROBUST)
+        for seed, (features, costs) in enumerate(zip(rows.features, rows.costs, strict=True))
+    ]
+    costs, decisions = (np.stack([getattr(made, name) for made in labels]) for name in ("costs", "solutions"))
+    return Rows(rows.features, torch.from_numpy(costs), torch.from_numpy(decisions))
+
+
 def train(method: Method, solver: Solver, rows: Rows, schedule: Schedule, rate: float) -> Tensor:
     """Return trained weights, (seeds, features, m / groups), after Adam with a learning rate."""
     source = torch.Generator().manual_seed(0)
+    rows = robust(solver, rows) if method.robust else rows
     rule = method.rule(solver, rows.decisions, source)
     _, _, groups, width = rows.features.shape
     shape = (len(rows.costs), width, rows.costs.shape[-1] // groups)
@@ -283,10 +310,12 @@ def settings_of(name: str) -> str:
         return "closed form"
     method = METHODS[name]
     takes_both = method.labels == ("costs", "solutions")
-    return f"{method.maker}" if takes_both else f"{method.maker}, {method.labels[0]}"
+    shown = f"{method.maker}" if takes_both else f"{method.maker}, {method.labels[0]}"
+    options = ", ".join(f"{name}={value}" for name, value in ROBUST.items())
+    return f"{shown}, knn_labels({options})" if method.robust else shown
 
 
-RATES, QUICK_RATES = (0.001, 0.003, 0.01, 0.03, 0.1), (0.01, 0.03)
+RATES, QUICK_RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3), (0.01, 0.03)
 """Learning rates, of which every method gets the one with the least mean regret on validation rows."""
 
 
