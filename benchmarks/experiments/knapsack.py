@@ -9,7 +9,7 @@ Every method's learning rate is, for each degree and noise, the best of 0.001, 0
 on 1,000 other rows of seeds 0 and 1; all other options are those of the shortest paths. The figure is the
 normalised regret on the test rows, a ratio of sums.
 
-`python benchmarks/experiments/knapsack.py --page docs/experiments` takes a quarter of an hour of one core.
+`python benchmarks/experiments/knapsack.py --page docs/experiments` takes an hour of one core.
 
 Source: Tang and Khalil, Mathematical Programming Computation (2024), arXiv 2206.14234.
 """
