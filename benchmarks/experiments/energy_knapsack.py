@@ -6,8 +6,8 @@ on the training days. 20 epochs of Adam in batches of 32; every method's learnin
 0.003, 0.01, 0.03, 0.1 and 0.3 on the validation days of all seeds at capacity 120; options are those of
 the shortest paths. The figure is the normalised regret on the test days, a ratio of sums.
 
-`python benchmarks/experiments/energy_knapsack.py --data Data.npz --page docs/experiments` takes a quarter of an
-hour of one core, half of it for SparseMAP.
+`python benchmarks/experiments/energy_knapsack.py --data Data.npz --page docs/experiments` takes a quarter of
+an hour of one core, half of it for SparseMAP.
 
 Source: Mandi et al., Journal of Artificial Intelligence Research 80 (2024), arXiv 2307.13565.
 """
