@@ -29,9 +29,9 @@ def run(script, *arguments):
 
 
 def market(folder):
-    """Save five days of a market that never was."""
+    """Save a fortnight of a market that never was."""
     random = np.random.RandomState(0)
-    features, costs = random.rand(5 * 48, 9), 1 + random.rand(5 * 48)
+    features, costs = random.rand(14 * 48, 9), 1 + random.rand(14 * 48)
     path = folder / "Data.npz"
     parts = {
         "X_1gtrain": features[:96],

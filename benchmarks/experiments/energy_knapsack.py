@@ -48,7 +48,7 @@ from imle_opt.data import energy_knapsack
 NAME = "energy_knapsack"
 SEEDS = tuple(range(5))
 CAPACITIES, RATE_CAPACITY = (60, 120, 180), 120
-COUNTS, QUICK_COUNTS = (550, 100, 139), (3, 1, 1)
+COUNTS, QUICK_COUNTS = (550, 100, 139), (12, 1, 1)
 
 
 def data(
