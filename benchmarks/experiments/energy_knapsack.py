@@ -14,6 +14,7 @@ Source: Mandi et al., Journal of Artificial Intelligence Research 80 (2024), arX
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,6 @@ from stacked import (
     cell_text,
     names_of,
     plain_numbers,
-    rate_row,
     rates_of,
     ratio,
     regrets_of,
@@ -138,6 +138,15 @@ def text(found: list[Record]) -> str:
     options = ("method", "options", *(f"rate {rate:g}" for rate in RATES))
     parts = [table(header, rows), beside(runs), table(options, rates), provenance(found) + "\n"]
     return "\n".join(parts)
+
+
+def rate_row(name: str, runs: Sequence[Record]) -> list[str]:
+    """Return a row of a table: the method, its options, and its validation regret in % by learning rate."""
+    by_rate = {run["key"]["rate"]: 100 * float(np.mean(run["validation"])) for run in runs}
+    chosen = best(runs)["key"]["rate"] if len(runs) > 1 else None
+    cells = [f"{by_rate[rate]:.2f}" if rate in by_rate else "" for rate in RATES]
+    bold = [f"**{cell}**" if rate == chosen else cell for rate, cell in zip(RATES, cells, strict=True)]
+    return [name, f"`{settings_of(name)}`", *bold]
 
 
 def beside(runs: dict[str, dict[int, Record]]) -> str:

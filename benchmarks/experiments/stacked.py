@@ -338,15 +338,6 @@ def best(runs: Sequence[Record]) -> Record:
     return min(runs, key=lambda run: (np.mean(run["validation"]), run["key"]["rate"]))
 
 
-def rate_row(name: str, runs: Sequence[Record]) -> list[str]:
-    """Return a row of a table: the method, its options, and its validation regret in % by learning rate."""
-    by_rate = {run["key"]["rate"]: 100 * float(np.mean(run["validation"])) for run in runs}
-    chosen = best(runs)["key"]["rate"] if len(runs) > 1 else None
-    cells = [f"{by_rate[rate]:.2f}" if rate in by_rate else "" for rate in RATES]
-    bold = [f"**{cell}**" if rate == chosen else cell for rate, cell in zip(RATES, cells, strict=True)]
-    return [name, f"`{settings_of(name)}`", *bold]
-
-
 def cell_text(regrets: Sequence[float] | None) -> str:
     """Return mean and standard deviation of regrets in percent, or that there are none."""
     return f"{np.mean(regrets):.2f} ± {np.std(regrets, ddof=1):.2f}" if regrets else "not run"
