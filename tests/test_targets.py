@@ -61,9 +61,9 @@ def test_known_costs_with_nan_are_refused_by_name():
         gradient(lambda costs: layer(costs).sum(), normal(1, 5))
 
 
-def adaptive_by_hand(theta, gs, eps, step, density, central):
+def adaptive_by_hand(theta, gs, eps, step, density, start, central):
     """AIMLE in plain numbers, one step per entry of gs: (steps, S, B, m); eps: (S, B, m)."""
-    alpha, n, history = 0.0, 1.0, []
+    alpha, n, history = start, 1.0, []
     for g in gs:
         total, entries = torch.zeros_like(theta), []
         for s in range(len(g)):
@@ -82,12 +82,13 @@ def adaptive_by_hand(theta, gs, eps, step, density, central):
     return history
 
 
+@pytest.mark.parametrize("start", [0.0, 0.75])
 @pytest.mark.parametrize("difference", ["forward", "central"])
-def test_adaptive_follows_the_published_algorithm(difference):
+def test_adaptive_follows_the_published_algorithm(difference, start):
     steps, num_samples, rows = 25, 3, 4
     theta, eps = normal(rows, 5), normal(num_samples, rows, 5, seed=1)
     gs = normal(steps, num_samples, rows, 5, seed=2)
-    target = Adaptive(step=0.3, density=1.5)
+    target = Adaptive(step=0.3, density=1.5, start=start)
     layer = IMLE(
         opaque("max"),
         noise=GivenNoise(eps),
@@ -95,7 +96,8 @@ def test_adaptive_follows_the_published_algorithm(difference):
         num_samples=num_samples,
         difference=difference,
     ).double()
-    history = adaptive_by_hand(theta, gs, eps, 0.3, 1.5, difference == "central")
+    history = adaptive_by_hand(theta, gs, eps, 0.3, 1.5, start, difference == "central")
+    assert history[0][0].any() == (start > 0)
     assert any(alpha > 0.5 for _, alpha, _ in history)
     assert any(later < earlier for (_, earlier, _), (_, later, _) in itertools.pairwise(history))
     for g, (expected, alpha, n) in zip(gs, history, strict=True):
@@ -205,7 +207,14 @@ def test_a_gradient_that_is_next_to_nothing_breaks_nothing():
 
 @pytest.mark.parametrize(
     ("options", "name"),
-    [({"step": 0.0}, "step"), ({"density": -1.0}, "density"), ({"decay": 1.0}, "decay")],
+    [
+        ({"step": 0.0}, "step"),
+        ({"density": -1.0}, "density"),
+        ({"decay": 1.0}, "decay"),
+        ({"start": -0.1}, "start"),
+        ({"start": math.inf}, "start"),
+        ({"start": math.nan}, "start"),
+    ],
 )
 def test_adaptive_refuses_bad_options(options, name):
     with pytest.raises(InvalidInputError, match=f"`{name}` must"):
