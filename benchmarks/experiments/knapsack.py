@@ -6,10 +6,10 @@ Two weights per item between 3 and 8, drawn by the seed, two capacities of 20; v
 training and 1,000 test rows of each of five seeds, the first five problems of the published runs; a linear
 predictor of 5 features and a constant, 20 epochs of Adam in batches of 32, the same for all methods and data.
 Every method's learning rate is, for each degree and noise, the best of 0.001, 0.003, 0.01, 0.03, 0.1 and 0.3
-on 1,000 other rows of seeds 0 and 1; all other options are those of the shortest paths. The figure is the
-normalised regret on the test rows, a ratio of sums.
+on 1,000 other rows of seeds 0 and 1; all other options, and the starts, are those of the shortest paths. The
+figure is the normalised regret on the test rows, a ratio of sums.
 
-`python benchmarks/experiments/knapsack.py --page docs/experiments` takes an hour of one core.
+`python benchmarks/experiments/knapsack.py --page docs/experiments` takes seventy minutes of one core.
 
 Source: Tang and Khalil, Mathematical Programming Computation (2024), arXiv 2206.14234.
 """

@@ -53,7 +53,9 @@ Rule: TypeAlias = Callable[[Tensor, "Rows"], Tensor]
 LEAST_SQUARES = "Least squares"
 SPO_PLUS = "SPO+"
 SPO_PLUS_PUBLISHED = "SPO+, published rate 0.01"
+SPO_PLUS_WARM = "SPO+, from least squares"
 IMLE_ADAPTIVE = "I-MLE, adaptive"
+IMLE_WARM = "I-MLE, adaptive, from least squares"
 _ON_POOLS = (NCE, CMAP, PointwiseRanking, PairwiseRanking, ListwiseRanking)
 
 
@@ -148,12 +150,14 @@ class Method:
         labels: what a loss learns from where it takes more than one kind.
         rate: the learning rate, where it is given and not chosen on validation rows.
         robust: labels are blended with those of neighbouring rows, by `knn_labels`.
+        warm: training starts from the weights of least squares, and not from random ones.
     """
 
     maker: Call
     labels: tuple[str, ...] = ("costs", "solutions")
     rate: float | None = None
     robust: bool = False
+    warm: bool = False
 
     def rule(self, solver: Solver, decisions: Tensor, source: torch.Generator) -> Rule:
         """Return the sum over rows of the loss, as a function of predicted costs and the rows.
@@ -211,19 +215,21 @@ class Method:
 
 
 NOISE = Normal(0.3)
+_IMLE = call(IMLE, noise=NOISE, target=call(Adaptive, density=4.0, step=0.01, start=1.0), num_samples=10)
 METHODS: dict[str, Method] = {
     SPO_PLUS: Method(call(SPOPlus)),
     SPO_PLUS_PUBLISHED: Method(call(SPOPlus), rate=0.01),
     "SPO+, robust labels": Method(call(SPOPlus), robust=True),
-    IMLE_ADAPTIVE: Method(
-        call(IMLE, noise=NOISE, target=call(Adaptive, density=4.0, step=0.03), num_samples=10)
-    ),
+    SPO_PLUS_WARM: Method(call(SPOPlus), warm=True),
+    IMLE_ADAPTIVE: Method(_IMLE),
+    IMLE_WARM: Method(_IMLE, warm=True),
     "Fenchel-Young": Method(call(FenchelYoung, noise=Normal(1.0))),
     "Explicit MLE, costs": Method(call(ExplicitMLE, noise=NOISE), ("costs",)),
     "Explicit MLE, solutions": Method(call(ExplicitMLE, noise=NOISE), ("solutions",)),
     "CaVE": Method(call(CaVE), ("solutions",)),
     "Structured hinge": Method(call(StructuredHinge)),
     "Directional gradient": Method(call(DirectionalGradient)),
+    "Directional gradient, from least squares": Method(call(DirectionalGradient), warm=True),
     "Identity": Method(call(Identity, projection="norm")),
     "Black-box": Method(call(BlackBox, strength=1.0)),
     "Straight-through": Method(call(StraightThrough)),
@@ -269,17 +275,21 @@ def train(method: Method, solver: Solver, rows: Rows, schedule: Schedule, rate: 
     source = torch.Generator().manual_seed(0)
     rows = robust(solver, rows) if method.robust else rows
     rule = method.rule(solver, rows.decisions, source)
-    _, _, groups, width = rows.features.shape
-    shape = (len(rows.costs), width, rows.costs.shape[-1] // groups)
-    bound = width**-0.5
-    weights = torch.empty(shape, dtype=torch.float64).uniform_(-bound, bound, generator=source)
-    weights.requires_grad_()
+    weights = (least_squares(rows) if method.warm else random_weights(rows, source)).requires_grad_()
     optimizer = torch.optim.Adam([weights], lr=rate)
     for batch in batches(rows, schedule, source):
         optimizer.zero_grad()
         rule(predict(batch.features, weights), batch).backward()
         optimizer.step()
     return weights.detach()
+
+
+def random_weights(rows: Rows, source: torch.Generator) -> Tensor:
+    """Return uniform weights, (seeds, features, m / groups), as `torch.nn.Linear` draws them."""
+    _, _, groups, width = rows.features.shape
+    shape = (len(rows.costs), width, rows.costs.shape[-1] // groups)
+    bound = width**-0.5
+    return torch.empty(shape, dtype=torch.float64).uniform_(-bound, bound, generator=source)
 
 
 def batches(rows: Rows, schedule: Schedule, source: torch.Generator) -> Iterator[Rows]:
@@ -312,7 +322,8 @@ def settings_of(name: str) -> str:
     takes_both = method.labels == ("costs", "solutions")
     shown = f"{method.maker}" if takes_both else f"{method.maker}, {method.labels[0]}"
     options = ", ".join(f"{name}={value}" for name, value in ROBUST.items())
-    return f"{shown}, knn_labels({options})" if method.robust else shown
+    shown += f", knn_labels({options})" if method.robust else ""
+    return f"{shown}, from least squares" if method.warm else shown
 
 
 RATES, QUICK_RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3), (0.01, 0.03)
@@ -360,9 +371,16 @@ MARKERS, COLOURS = "osDv^", ("C1", "C2", "C4", "C5", "C6", "C7", "C8", "C9")
 
 def style_of(name: str, place: int) -> dict[str, Any]:
     """Return how a method is drawn: those that the experiment is about stand out."""
-    colours = {LEAST_SQUARES: "black", SPO_PLUS: "C0", IMLE_ADAPTIVE: "C3"}
+    colours = {
+        LEAST_SQUARES: "black",
+        SPO_PLUS: "C0",
+        SPO_PLUS_WARM: "C0",
+        IMLE_ADAPTIVE: "C3",
+        IMLE_WARM: "C3",
+    }
     strong = name in colours
     return {
+        "linestyle": "--" if METHODS.get(name, METHODS[SPO_PLUS]).warm else "-",
         "color": colours.get(name, COLOURS[place % len(COLOURS)]),
         "marker": MARKERS[place % len(MARKERS)],
         "markersize": 4 if strong else 3,
