@@ -183,7 +183,7 @@ def beside_spo_plus(regrets: dict[Cell, list[float]], ours: str, *others: str) -
             shown += ["least squares is exact"] * exact
             rows.append((f"{degree}, {noise:g}", *shown, met if degree >= 4 else "not asked"))
     header = (f"{ours}: degree, noise", *(f"over {name}" for name in others))
-    return table((*header, "at most 1.03 and below 1"), rows)
+    return table((*header, "at most 1.03 times SPO+ of the same start, below least squares"), rows)
 
 
 def published(problem: Problem, regrets: dict[Cell, list[float]]) -> str:

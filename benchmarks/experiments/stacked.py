@@ -150,7 +150,7 @@ class Method:
         labels: what a loss learns from where it takes more than one kind.
         rate: the learning rate, where it is given and not chosen on validation rows.
         robust: labels are blended with those of neighbouring rows, by `knn_labels`.
-        warm: training starts from the weights of least squares, and not from random ones.
+        warm: training starts from the weights of least squares on the same labels, not from random ones.
     """
 
     maker: Call
@@ -380,7 +380,7 @@ def style_of(name: str, place: int) -> dict[str, Any]:
     }
     strong = name in colours
     return {
-        "linestyle": "--" if METHODS.get(name, METHODS[SPO_PLUS]).warm else "-",
+        "linestyle": "--" if name in METHODS and METHODS[name].warm else "-",
         "color": colours.get(name, COLOURS[place % len(COLOURS)]),
         "marker": MARKERS[place % len(MARKERS)],
         "markersize": 4 if strong else 3,

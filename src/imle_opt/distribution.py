@@ -136,8 +136,7 @@ class ConstrainedExponentialFamily:
             (S, *batch, *event).
         """
         if layer is None:
-            target = Adaptive()
-            target.alpha.fill_(_STEP)
+            target = Adaptive(start=_STEP)
             layer = IMLE(self.family, noise=self._noise.noise, target=target, num_samples=num_samples)
         elif num_samples not in (1, layer.num_samples):
             raise InvalidInputError(

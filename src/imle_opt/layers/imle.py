@@ -46,7 +46,7 @@ class IMLE(Layer):
             on the optima of the first training batch (one more solve per row, once) and keeps it in
             `state_dict`. Its temperature is in the units of theta and may need tuning.
         target: theta'. The default, `Adaptive`, because a fixed lambda must be tuned per problem over three
-            orders of magnitude; its first gradient is exactly zero, see there.
+            orders of magnitude; made without options its first gradient is exactly zero, see there.
         num_samples: S.
         scale: `"1/strength"` or `"1"`.
         difference: `"forward"`, as above; `"central"` compares `theta - lambda g` with `theta + lambda g`
