@@ -72,6 +72,11 @@ METHODS: dict[str, tuple[Call, float | None]] = {
     "AIMLE": (call(IMLE, noise=SOG, target=call(Adaptive)), None),
     "AIMLE, central": (call(IMLE, noise=SOG, target=call(Adaptive), difference="central"), None),
     "AIMLE, larger steps": (call(IMLE, noise=SOG, target=call(Adaptive, step=0.1)), None),
+    "AIMLE, start at 1": (call(IMLE, noise=SOG, target=call(Adaptive, start=1.0)), None),
+    "AIMLE, central, start at 1": (
+        call(IMLE, noise=SOG, target=call(Adaptive, start=1.0), difference="central"),
+        None,
+    ),
     "Straight-through": (call(StraightThrough, noise=Gumbel(1.0)), None),
     "Straight-through, exact samples, mean": (call(StraightThrough, exact=True, through="mean"), None),
     "Identity": (call(Identity, projection="standard", noise=Gumbel(1.0)), None),
