@@ -37,6 +37,7 @@ from stacked import (
     plain_numbers,
     rates_of,
     ratio,
+    ratio_text,
     regrets_of,
     rows_of,
     settings_of,
@@ -165,7 +166,7 @@ def beside(runs: dict[str, dict[int, Record]]) -> str:
         cells: list[str] = []
         for capacity in CAPACITIES:
             pair = [percent(runs.get(name, {}).get(capacity)) for name in (ours, theirs)]
-            cells.append("{:.3f} ± {:.3f}".format(*ratio(*pair)) if all(pair) else "not run")
+            cells.append(ratio_text(*ratio(*pair)) if all(pair) else "not run")
         rows.append([f"{ours} / {theirs}", *cells])
     return table(("ratio", *(f"capacity {capacity}" for capacity in CAPACITIES)), rows)
 

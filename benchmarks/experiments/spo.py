@@ -34,6 +34,7 @@ from stacked import (
     plain_numbers,
     rates_of,
     ratio,
+    ratio_text,
     regrets_of,
     rows_of,
     settings_of,
@@ -177,7 +178,7 @@ def beside_spo_plus(regrets: dict[Cell, list[float]], ours: str, *others: str) -
         cells = [regrets.get((name, degree, noise), []) for name in (ours, *others)]
         if all(cells):
             ratios = [ratio(cells[0], cell) for cell in cells[1:] if np.mean(cell) > 1e-9]
-            shown = [f"{value:.3f} ± {error:.3f}" for value, error in ratios]
+            shown = [ratio_text(*one) for one in ratios]
             exact = len(ratios) < len(others)  # of these only least squares is, in one cell
             met = "yes" if ratios[0][0] <= 1.03 and ratios[-1][0] < 1 and not exact else "**no**"
             shown += ["least squares is exact"] * exact

@@ -359,6 +359,11 @@ def standard_error(values: Sequence[float]) -> float:
     return float(np.std(values, ddof=1) / len(values) ** 0.5)
 
 
+def ratio_text(value: float, error: float) -> str:
+    """Return a ratio with its standard error."""
+    return f"{value:.3f} ± {error:.3f}"
+
+
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float]:
     """Return the ratio of the means of paired values, and its standard error to first order."""
     value = float(np.mean(ours) / np.mean(theirs))
