@@ -19,7 +19,13 @@ from imle_opt.estimators import (
     Reinforce,
     Relax,
 )
+from imle_opt.expectations import expectation
 from imle_opt.families import Bernoulli, Categorical, KSubset, SpanningTree
+from opaque import generator, gradient
+
+# The largest of 300 independent normal variables is above it with probability 2e-3; seeds are fixed.
+LARGEST_Z = 4.5
+REPLICATES = 20_000
 
 
 class Surrogate(torch.nn.Module):
@@ -46,6 +52,17 @@ class Mean(torch.nn.Module):
 
     def forward(self, theta):
         return torch.sin(self.scale.to(theta.dtype) * theta.sum(tuple(range(-self.event_dim, 0)))) + 0.5
+
+
+class Constant(torch.nn.Module):
+    """A surrogate, and with one dimension less a baseline, that is a constant."""
+
+    def __init__(self, value, event_dim):
+        super().__init__()
+        self.value, self.event_dim = value, event_dim
+
+    def forward(self, tensor):
+        return torch.full(tensor.shape[: tensor.ndim - self.event_dim], self.value, dtype=tensor.dtype)
 
 
 @dataclass(frozen=True)
@@ -114,3 +131,15 @@ def smooth(event):
 def theta_of(event, *batch, dtype=torch.float64, scale=1.0):
     source = torch.Generator().manual_seed(37)  # of either sign among the first three, and far from 0
     return (scale * torch.randn(*batch, *event, generator=source, dtype=torch.float64)).to(dtype)
+
+
+def exact_gradient(f, theta, family):
+    return gradient(lambda t: expectation(f, t, family, Enumerate()), theta)
+
+
+def rows(event, number=40):
+    return theta_of(event, number, scale=1.5)
+
+
+def gradients_of(estimator, f, theta, family, seed=3):
+    return gradient(lambda t: expectation(f, t, family, estimator, generator=generator(seed)).sum(), theta)
